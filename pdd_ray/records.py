@@ -1,0 +1,93 @@
+"""Records: one flat JSON line per evaluation, read by the analysis without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pdd_ray.errors import StoreError
+from pdd_ray.files import write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from pdd_ray.fingerprint import Json
+
+
+@dataclass(frozen=True)
+class Record:
+    """The result of one evaluation: one network, one mode, after one number of stages.
+
+    Attributes:
+        sweep: Name of the sweep.
+        variant: Name of the variant (``base`` in a sweep without variants).
+        seed: Seed of experts, distillation and evaluation.
+        dataset: Source of the data.
+        method: ``mtt``, ``random``, ...
+        mode: ``progressive``, ``union`` or ``sequential``.
+        stages: Stages evaluated (p of U_1 .. U_P).
+        total_stages: Stages of the experiment (P).
+        images_per_class: Images per class of one stage; of the first one if they differ.
+        total_images_per_class: Images per class of all evaluated stages together.
+        model: Label of the architecture evaluated.
+        network: Index of the network.
+        epochs: Epochs per stage.
+        step_size: Learned step size of the last stage evaluated.
+        test_accuracy: Accuracy after the last epoch on the test split, in [0, 1].
+        validation_accuracy: The same on the validation slice.
+        test_images: Number of test images.
+        seconds: Time of the evaluation.
+        key: Identity of the evaluation step.
+        stage_key: Identity of the last stage evaluated.
+        axes: Values of the sweep's grid axes.
+    """
+
+    sweep: str
+    variant: str
+    seed: int
+    dataset: str
+    method: str
+    mode: str
+    stages: int
+    total_stages: int
+    images_per_class: int
+    total_images_per_class: int
+    model: str
+    network: int
+    epochs: int
+    step_size: float
+    test_accuracy: float
+    validation_accuracy: float
+    test_images: int
+    seconds: float
+    key: str
+    stage_key: str
+    axes: dict[str, Json] = field(default_factory=dict)
+
+    def flat(self) -> dict[str, Any]:
+        """Return the record as one flat mapping; axes under their own names."""
+        values = asdict(self)
+        axes = values.pop("axes")
+        return {**values, **axes}
+
+
+def write_records(path: Path, records: Iterable[Record]) -> None:
+    """Write ``records`` to ``path``, one JSON object per line."""
+    lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
+    write_text(path, "".join(line + "\n" for line in lines))
+
+
+def read_records(path: Path) -> list[Record]:
+    """Return the records of the file ``path``.
+
+    Raises:
+        StoreError: if the file can't be read, or holds something else.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Record(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"the records {path} can't be read ({error}); run the sweep again to write them"
+        raise StoreError(msg) from error

@@ -1,0 +1,1 @@
+"""What a user may configure: typed, frozen, every field described, unknown keys rejected."""

@@ -1,0 +1,97 @@
+"""The configuration of one experiment and of a sweep's resources."""
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pdd_ray.specs.base import FrozenModel
+from pdd_ray.specs.data import DataSpec
+from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
+from pdd_ray.specs.model import ConvNetSpec, ModelSpec
+from pdd_ray.specs.training import EvaluationSpec, ExpertSpec, SyntheticTrainingSpec
+
+
+class StageSpec(FrozenModel):
+    """One stage: its size and what differs from the experiment's method."""
+
+    images_per_class: int = Field(ge=1)
+    """Synthetic images per class made in this stage."""
+    method: dict[str, Any] = Field(default_factory=dict)
+    """Fields of the method that this stage changes, e.g. {max_start_epoch: 4}."""
+
+
+class EqualStagesSpec(FrozenModel):
+    """`count` stages of the same size."""
+
+    count: int = Field(ge=1)
+    """P, the number of stages."""
+    images_per_class: int = Field(ge=1)
+    """n, synthetic images per class and stage."""
+
+
+class ExperimentSpec(FrozenModel):
+    """Everything that one seed of one setting needs."""
+
+    data: DataSpec = DataSpec()
+    """The real images."""
+    model: ModelSpec = ConvNetSpec()
+    """The network of experts, students and transitions."""
+    experts: ExpertSpec = ExpertSpec()
+    """Training of the experts on real data."""
+    transition: SyntheticTrainingSpec = SyntheticTrainingSpec()
+    """Training on U_i that leads from theta_i to theta_{i+1}."""
+    method: MethodSpec = TrajectoryMatchingSpec()
+    """What makes a stage's images."""
+    stages: tuple[StageSpec, ...] = Field(default=(StageSpec(images_per_class=1),), min_length=1)
+    """The stages, as a list or as {count, images_per_class}."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    """How the result is evaluated."""
+
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _expand_equal_stages(cls, value: Any) -> Any:  # noqa: ANN401 - raw input of any type
+        if isinstance(value, dict):
+            equal = EqualStagesSpec.model_validate(value)
+            return [{"images_per_class": equal.images_per_class}] * equal.count
+        return value
+
+    @model_validator(mode="after")
+    def _stages_are_valid(self) -> "ExperimentSpec":
+        for index in range(1, len(self.stages) + 1):
+            self.stage_method(index)
+        return self
+
+    def stage_method(self, stage: int) -> MethodSpec:
+        """Return the method of stage ``stage`` (1-based) with the stage's changes applied."""
+        changes = self.stages[stage - 1].method
+        return type(self.method).model_validate({**self.method.model_dump(), **changes})
+
+
+class StepResources(FrozenModel):
+    """What one step of a kind holds while it runs."""
+
+    cpus: float = Field(default=1.0, ge=0)
+    """CPUs; torch uses max(1, floor(cpus)) threads, the same serially and on Ray."""
+    gpus: float = Field(default=0.0, ge=0)
+    """GPUs; fractions share one GPU."""
+    memory_gb: float | None = Field(default=None, gt=0)
+    """Memory that Ray reserves, in GB; not reserved if not given."""
+
+
+class ResourcesSpec(FrozenModel):
+    """Resources of each kind of step; not part of a step's identity."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto`: CUDA for steps that hold a GPU where there is one, the CPU otherwise."""
+    data: StepResources = StepResources()
+    """Reading and preparing a data set."""
+    start: StepResources = StepResources()
+    """One transition of one chain."""
+    expert: StepResources = StepResources()
+    """One expert trajectory."""
+    stage: StepResources = StepResources()
+    """One PDD stage (a Ray Tune trial)."""
+    evaluation: StepResources = StepResources()
+    """Training and testing one network."""
+    max_concurrent_stages: int = Field(default=64, ge=1)
+    """Most stage trials at the same time."""
