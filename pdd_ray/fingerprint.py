@@ -30,6 +30,11 @@ def digest(value: Json) -> str:
     return hashlib.blake2b(text, digest_size=DIGEST_BYTES).hexdigest()
 
 
+def bytes_digest(data: bytes) -> str:
+    """Return the hexadecimal BLAKE2b digest (32 characters) of ``data``."""
+    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+
+
 def file_digest(path: Path) -> str:
     """Return the hexadecimal BLAKE2b digest (32 characters) of a file's bytes."""
     with path.open("rb") as file:

@@ -243,6 +243,7 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         store.verify(parent, quick=True)
     module, _, name = call.function.partition(":")
     function: Callable[[StepContext], None] = getattr(importlib.import_module(module), name)
+    device = choose_device(call.device, call.gpus)
     _prepare_process(call)
     context = StepContext(
         key=call.key,
@@ -252,7 +253,7 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         output=output,
         partial=store.partial(call.key),
         tensorboard=store.tensorboard() / f"{call.label.replace('/', '.')}-{call.key[-8:]}",
-        device=choose_device(call.device, call.gpus),
+        device=device,
         report=report,
     )
     started = time.perf_counter()
@@ -262,8 +263,10 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
 
 def _prepare_process(call: StepCall) -> None:
     """Set what a reused worker process may have left otherwise."""
+    import os
     import sys
 
+    os.environ["OMP_NUM_THREADS"] = str(call.threads)  # for a function that loads torch itself
     if "torch" in sys.modules:  # steps that compute nothing do not load it
         torch = sys.modules["torch"]
         torch.set_num_threads(call.threads)

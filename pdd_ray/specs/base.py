@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 class FrozenModel(BaseModel):
     """An immutable, typed value that rejects unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     def to_json(self) -> dict[str, Json]:
         """Return the value as plain JSON types, defaults included."""

@@ -38,7 +38,9 @@ class SweepSpec(ExperimentSpec):
     seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
     """Seeds of experts, distillation and evaluation."""
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    """Named changes of the base; each is crossed with the grid. Dotted keys are allowed."""
+    """Named changes of the base; each is crossed with the grid. Dotted keys are allowed. The key
+    `grid` is reserved: it is no key of an experiment, but the variant's own axes, which replace
+    the sweep's grid for this variant; `grid: {}` crosses it with nothing but the seeds."""
     grid: dict[str, tuple[Any, ...]] = Field(default_factory=dict)
     """Axes over any key: {method.max_start_epoch: [4, 10]}; all combinations are run."""
     resources: ResourcesSpec = ResourcesSpec()

@@ -1,0 +1,1 @@
+"""Analysis of finished evaluations: tables, plots and pictures; needs neither torch nor Ray."""

@@ -1,0 +1,1 @@
+"""The console script ``pdd-ray``: data on stdout, messages on stderr, errors as lines."""

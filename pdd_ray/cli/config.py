@@ -1,0 +1,49 @@
+"""Commands about the configuration of sweeps."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from pdd_ray.cli.messages import show, show_json
+from pdd_ray.cli.options import DEFAULT_STORE, OverridesArgument, StoreOption, SweepArgument
+from pdd_ray.store import Store
+
+app = typer.Typer(help="Show configurations and their schema.", no_args_is_help=True)
+
+
+class ConfigFormat(StrEnum):
+    """How a configuration is written."""
+
+    YAML = "yaml"
+    JSON = "json"
+
+
+@app.command("schema")
+def show_schema() -> None:
+    """Show the JSON schema of sweep files, for editors."""
+    from pdd_ray.specs.load import sweep_schema
+
+    show_json(sweep_schema())
+
+
+@app.command("show")
+def show_config(
+    sweep: SweepArgument,
+    overrides: OverridesArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    form: Annotated[
+        ConfigFormat, typer.Option("--format", "-f", help="How it is written.")
+    ] = ConfigFormat.YAML,
+) -> None:
+    """Show a sweep with all its defaults; the output is a sweep file itself."""
+    from pdd_ray.specs import yaml
+    from pdd_ray.specs.load import load_sweep, resolved
+
+    values = resolved(load_sweep(sweep, overrides or (), Store(store)))
+    if form is ConfigFormat.JSON:
+        show_json(values)
+    else:
+        show(yaml.dump(values))

@@ -1,0 +1,74 @@
+"""Commands that show what sweeps found, from the store alone."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from typing import Annotated
+
+import typer
+
+from pdd_ray.cli.messages import say, show
+from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, SweepArgument, existing_store
+
+
+class TableFormat(StrEnum):
+    """How a table is written."""
+
+    MD = "md"
+    CSV = "csv"
+    LATEX = "latex"
+    JSON = "json"
+
+
+def table(
+    sweep: SweepArgument,
+    store: StoreOption = DEFAULT_STORE,
+    form: Annotated[
+        TableFormat, typer.Option("--format", "-f", help="How the table is written.")
+    ] = TableFormat.MD,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="File to write instead of stdout."),
+    ] = None,
+) -> None:
+    """Show the table of a sweep.
+
+    Shows what is finished, also while the sweep runs.
+    """
+    from pdd_ray.outputs import table_text
+    from pdd_ray.saved_sweeps import find_saved_sweep
+
+    opened = existing_store(store)
+    text = table_text(find_saved_sweep(sweep, opened), opened, form.value)
+    if output is None:
+        show(text)
+        return
+    from pdd_ray.files import write_text
+
+    write_text(output, text)
+    say(f"written: {output}")
+
+
+def images(
+    sweep: SweepArgument,
+    store: StoreOption = DEFAULT_STORE,
+    all_seeds: Annotated[
+        bool,
+        typer.Option("--all-seeds", help="A picture of every seed, not of the first one only."),
+    ] = False,
+) -> None:
+    """Write pictures of distilled images.
+
+    One picture per setting, its stages side by side; their paths go to stdout.
+    """
+    from pdd_ray.outputs import write_pictures
+    from pdd_ray.saved_sweeps import find_saved_sweep
+
+    opened = existing_store(store)
+    name = find_saved_sweep(sweep, opened).name
+    paths = write_pictures(name, opened, all_seeds=all_seeds)
+    if not paths:
+        say(f"no stage of {name} is finished yet")
+    for path in paths:
+        show(str(path))

@@ -1,0 +1,132 @@
+"""Commands that plan and run sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pdd_ray.cli.messages import say, show, show_json
+from pdd_ray.cli.options import (
+    DEFAULT_STORE,
+    JsonOption,
+    OverridesArgument,
+    StoreOption,
+    SweepArgument,
+    store_hint,
+)
+from pdd_ray.store import Store
+
+if TYPE_CHECKING:
+    from pdd_ray.runtime.interface import RunOptions
+    from pdd_ray.sweeping import PreparedSweep
+
+AddressOption = Annotated[
+    str | None,
+    typer.Option(help="Ray cluster (auto or HOST:PORT); Ray is started here if not given."),
+]
+FailFastOption = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failed step.")]
+SerialOption = Annotated[
+    bool, typer.Option("--serial", help="Do the steps one by one in this process, without Ray.")
+]
+CpusOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="CPUs of the Ray that is started here."),
+]
+GpusOption = Annotated[
+    int | None,
+    typer.Option(min=0, help="GPUs of the Ray that is started here."),
+]
+
+
+def demo(
+    overrides: OverridesArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    serial: SerialOption = False,
+    cpus: CpusOption = None,
+) -> None:
+    """Run PDD on the digits of scikit-learn.
+
+    Takes about two minutes on two cores, without network; the same as `run demo`.
+    """
+    run_sweep("demo", overrides, store, serial=serial, cpus=cpus)
+
+
+def run_sweep(
+    sweep: SweepArgument,
+    overrides: OverridesArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    address: AddressOption = None,
+    fail_fast: FailFastOption = False,
+    serial: SerialOption = False,
+    cpus: CpusOption = None,
+    gpus: GpusOption = None,
+) -> None:
+    """Run what is missing of a sweep.
+
+    Run it again to continue after an interruption, to retry what failed, or to extend it:
+    what is done already is never done again.
+    """
+    from pdd_ray.runtime.interface import RunOptions
+
+    prepared = _prepare(sweep, overrides, Store(store).open())
+    options = RunOptions(
+        address=address,
+        fail_fast=fail_fast,
+        max_concurrent_stages=prepared.sweep.resources.max_concurrent_stages,
+        cpus=cpus,
+        gpus=gpus,
+    )
+    _run(prepared, options, store, serial=serial)
+
+
+def plan(
+    sweep: SweepArgument,
+    overrides: OverridesArgument = None,
+    store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a run would do and take."""
+    from pdd_ray.cli.summary import plan_as_json, plan_lines
+
+    prepared = _prepare(sweep, overrides, Store(store))
+    if as_json:
+        show_json(plan_as_json(prepared))
+    else:
+        show("\n".join(plan_lines(prepared)))
+
+
+def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedSweep:
+    from pdd_ray.specs.load import load_sweep
+    from pdd_ray.sweeping import prepare
+
+    return prepare(load_sweep(sweep, overrides or (), store), store)
+
+
+def _run(prepared: PreparedSweep, options: RunOptions, store: Path, *, serial: bool) -> None:
+    from pdd_ray.cli.summary import plan_lines
+    from pdd_ray.outputs import write_outputs
+    from pdd_ray.runtime.display import create_display
+    from pdd_ray.sweeping import check_complete, run
+
+    say("\n".join(plan_lines(prepared)))
+    for problem in prepared.damaged.values():
+        say(f"{problem}; it is set aside and made again")
+    report = run(prepared, options, create_display(), serial=serial)
+    text = write_outputs(prepared.sweep, prepared.store, pictures=bool(report.done))
+    show(text)
+    check_complete(report, prepared)
+    say("\n".join(_next_commands(prepared, store)))
+
+
+def _next_commands(prepared: PreparedSweep, store: Path) -> list[str]:
+    name = prepared.sweep.name
+    hint = store_hint(store)
+    return [
+        f"results: {prepared.store.sweep_folder(name)}",
+        "run it again: 0 steps to do",
+        f"next: pdd-ray table {name} --format latex{hint}",
+        f"      pdd-ray images {name}{hint}",
+        f"      pdd-ray tb{hint}",
+    ]

@@ -1,0 +1,117 @@
+"""Estimates of operations, disk and memory for plans, known without torch."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from pdd_ray.models.cost import forward_operations, parameter_count
+from pdd_ray.specs.methods import TrajectoryMatchingSpec
+from pdd_ray.steps import Cost
+
+if TYPE_CHECKING:
+    from pdd_ray.data.facts import DataFacts
+    from pdd_ray.specs.experiment import ExperimentSpec
+    from pdd_ray.specs.model import ModelSpec
+
+FLOAT_BYTES = 4
+FORWARD_BACKWARD = 3.0
+"""A training step costs about three forward passes."""
+ADJOINT_STEP = 12.0
+"""Roll-out (3), recomputation with graph (3) and double backward (6), in forward passes."""
+PROCESS_BYTES = 7e8
+"""A worker process with torch loaded."""
+ACTIVATION_COPIES = 12.0
+"""Activations, gradients and graph of a double backward, in copies of the feature maps."""
+
+
+class Costs:
+    """Estimates for the steps of one experiment."""
+
+    def __init__(self, spec: ExperimentSpec, facts: DataFacts) -> None:
+        self.spec = spec
+        self.shape = facts.shape
+        self.classes = len(facts.classes)
+        self.train = sum(facts.train_counts) * (1 - spec.data.validation_fraction)
+        self.test = sum(facts.test_counts) + sum(facts.train_counts) - self.train
+        self.forward = forward_operations(spec.model, facts.shape, self.classes)
+        self.parameters = parameter_count(spec.model, facts.shape, self.classes)
+
+    @property
+    def image_bytes(self) -> float:
+        """Bytes of one float32 image."""
+        return FLOAT_BYTES * math.prod(self.shape)
+
+    def data(self) -> Cost:
+        """Estimate preparing the data set."""
+        images = self.train + self.test
+        dimensions = math.prod(self.shape)
+        whitening = self.train * dimensions**2 if self.spec.data.preprocessing == "zca" else 0.0
+        disk = images * self.image_bytes
+        return Cost(operations=images * dimensions * 10 + 2 * whitening, disk=disk, memory=3 * disk)
+
+    def expert(self, epochs: int) -> Cost:
+        """Estimate one trajectory of ``epochs`` epochs."""
+        storage = FLOAT_BYTES if self.spec.experts.storage == "float32" else FLOAT_BYTES / 2
+        return Cost(
+            operations=epochs * self.train * FORWARD_BACKWARD * self.forward,
+            disk=(epochs + 1) * self.parameters * storage,
+            memory=self._memory(self.spec.experts.batch_size, self.forward),
+        )
+
+    def start(self, stage: int) -> Cost:
+        """Estimate one transition to theta_stage."""
+        transition = self.spec.transition
+        images = self._union(stage - 1)
+        return Cost(
+            operations=(transition.epochs + 1) * images * FORWARD_BACKWARD * self.forward,
+            disk=self.parameters * FLOAT_BYTES,
+            memory=self._memory(min(images, transition.batch_size), self.forward),
+        )
+
+    def stage(self, stage: int) -> Cost:
+        """Estimate one stage, the training of its candidates included."""
+        method = self.spec.stage_method(stage)
+        disk = 2 * self._union(stage) * self.image_bytes
+        if not isinstance(method, TrajectoryMatchingSpec):
+            return Cost(operations=1e6, disk=disk, memory=PROCESS_BYTES)
+        new_images = self.classes * self.spec.stages[stage - 1].images_per_class
+        batch = min(method.batch_size or new_images, self._union(stage))
+        matching = method.iterations * method.inner_steps * batch * ADJOINT_STEP
+        candidates = method.iterations / method.selection.every + 1
+        training = (method.selection.epochs + 1) * self._union(stage) * FORWARD_BACKWARD
+        selection = candidates * method.selection.networks * training
+        parameters = method.inner_steps * self.parameters * FLOAT_BYTES
+        return Cost(
+            operations=(matching + selection) * self.forward,
+            disk=disk,
+            memory=self._memory(batch, self.forward) + parameters,
+        )
+
+    def evaluation(self, model: ModelSpec, mode: str, stages: int, epochs: int) -> Cost:
+        """Estimate one network's training on the set of the last of ``stages`` and its test."""
+        forward = forward_operations(model, self.shape, self.classes)
+        images = self._union(stages)
+        if mode == "sequential":
+            images -= self._union(stages - 1)
+        training = (epochs + 1) * images * FORWARD_BACKWARD
+        return Cost(
+            operations=(training + self.test) * forward,
+            disk=2 * FLOAT_BYTES * parameter_count(model, self.shape, self.classes),
+            memory=self._memory(min(images, self.spec.evaluation.batch_size), forward),
+        )
+
+    def _union(self, stages: int) -> int:
+        """Return the number of images of U_stages."""
+        return self.classes * sum(entry.images_per_class for entry in self.spec.stages[:stages])
+
+    def _memory(self, batch: float, forward: float) -> float:
+        """Estimate the memory of a process that computes on ``batch`` images.
+
+        Feature maps are taken from the operations: a 3x3 convolution of width w makes 18 w
+        operations per value.
+        """
+        width = getattr(self.spec.model, "width", 64)
+        feature_maps = forward / (18 * width) * FLOAT_BYTES
+        data = (self.train + self.test) * self.image_bytes
+        return PROCESS_BYTES + data + batch * feature_maps * ACTIVATION_COPIES

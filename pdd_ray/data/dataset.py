@@ -1,0 +1,132 @@
+"""A prepared data set, and the artifact that holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from pdd_ray.data.pixels import load_pixel_transform
+from pdd_ray.errors import FormatError
+from pdd_ray.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pdd_ray.data.pixels import PixelTransform
+    from pdd_ray.fingerprint import Json
+
+FILE = "dataset.safetensors"
+SCHEMA = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Prepared images and labels. It is shared within a process: never change its tensors.
+
+    N is a number of images. Images are float32 [N, C, H, W], contiguous, labels int64 [N].
+
+    Attributes:
+        train_images: The train slice, prepared (normalised or whitened).
+        train_labels: Its classes.
+        validation_images: The slice of the training images that is held out for all choices.
+        validation_labels: Its classes.
+        test_images: The test split, prepared with the statistics of the train slice.
+        test_labels: Its classes.
+        classes: Class names, by label.
+        pixels: How prepared values map to pixels in [0, 1] and back.
+        fingerprint: Digest of the data set's content.
+        source: The value of ``data.source``.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    validation_images: Tensor
+    validation_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+    pixels: PixelTransform
+    fingerprint: str
+    source: str
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of an image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return images and labels by attribute name."""
+        names = [field.name for field in fields(self)]
+        return {
+            name: getattr(self, name) for name in names if name.endswith(("_images", "_labels"))
+        }
+
+    def to(self, device: str) -> Dataset:
+        """Return the data set with its images, labels and statistics on ``device``."""
+        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
+        statistics = {name: value.to(device) for name, value in self.pixels.tensors().items()}
+        pixels = load_pixel_transform(self.pixels.name, statistics)
+        return replace(self, pixels=pixels, **moved)  # type: ignore[arg-type]  # only tensors
+
+
+def save_dataset(dataset: Dataset, folder: Path) -> None:
+    """Write ``dataset`` to ``folder`` as one safetensors file."""
+    statistics = {f"pixels.{name}": value for name, value in dataset.pixels.tensors().items()}
+    metadata: dict[str, Json] = {
+        "schema": SCHEMA,
+        "classes": list(dataset.classes),
+        "preprocessing": dataset.pixels.name,
+        "fingerprint": dataset.fingerprint,
+        "source": dataset.source,
+    }
+    save_tensors(folder / FILE, {**dataset.tensors(), **statistics}, metadata)
+
+
+def load_dataset(folder: Path, device: str = "cpu") -> Dataset:
+    """Return the data set that :func:`save_dataset` wrote to ``folder``.
+
+    The last two read stay in memory, so that the next step of a reused worker finds them there;
+    everybody in a process gets the same tensors, which must not be changed.
+
+    Raises:
+        FormatError: if there is none, or of another schema.
+    """
+    path = folder / FILE
+    try:
+        modified = path.stat().st_mtime_ns
+    except OSError as error:
+        msg = f"{path} can't be read ({error.strerror}); it should hold a data set"
+        raise FormatError(msg) from error
+    return _load(path, modified, device)
+
+
+@lru_cache(maxsize=2)
+def _load(path: Path, _modified: int, device: str) -> Dataset:
+    tensors, metadata = load_tensors(path)
+    if metadata.get("schema") != SCHEMA:
+        msg = f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}"
+        raise FormatError(msg)
+    prefix = "pixels."
+    statistics = {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
+    images = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
+    dataset = Dataset(
+        **images,
+        classes=tuple(metadata["classes"]),
+        pixels=load_pixel_transform(metadata["preprocessing"], statistics),
+        fingerprint=metadata["fingerprint"],
+        source=metadata["source"],
+    )
+    return dataset if device == "cpu" else dataset.to(device)

@@ -1,0 +1,1 @@
+"""Reading files that other projects of the field write."""

@@ -1,0 +1,1 @@
+"""Distillation methods: what makes the images of one stage."""

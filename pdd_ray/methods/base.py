@@ -1,0 +1,112 @@
+"""What every distillation method is given, and what it returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pdd_ray.data.dataset import Dataset
+    from pdd_ray.specs.model import ModelSpec
+    from pdd_ray.synthetic import SyntheticSet
+    from pdd_ray.trajectories import Trajectory
+
+
+@dataclass(frozen=True)
+class StageInputs:
+    """What one stage is made from.
+
+    Attributes:
+        dataset: The real data; a method sees the train slice, and the validation slice to choose
+            an iterate. The test split is not for it.
+        previous: U_{i-1}; a union of no stages in the first stage.
+        images_per_class: Size of the new set.
+        model: The network.
+        experts: Trajectories of this stage, by expert.
+        held_out: theta_i of chains that no expert uses, [P] each; the iterate is chosen on these.
+        seed: Seed of the experiment.
+        device: Where to compute.
+    """
+
+    dataset: Dataset
+    previous: SyntheticSet
+    images_per_class: int
+    model: ModelSpec
+    experts: Sequence[Trajectory]
+    held_out: Sequence[Tensor]
+    seed: int
+    device: str
+
+    @property
+    def stage(self) -> int:
+        """Number of the stage being made, 1-based."""
+        return self.previous.stages + 1
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An iterate that may be handed on: prepared images [N, C, H, W] and step size alpha."""
+
+    images: Tensor
+    step_size: float
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """What one stage makes.
+
+    Attributes:
+        images: The new images only, prepared, float32 [N, C, H, W] on the CPU. Earlier images
+            can't be changed, since they are not returned.
+        labels: Their classes, int64 [N], class by class.
+        step_size: alpha_i.
+        facts: What is worth knowing about the outcome: chosen iteration, validation accuracy, ...
+        curves: Named sequences over iterations.
+    """
+
+    images: Tensor
+    labels: Tensor
+    step_size: float
+    facts: Mapping[str, float] = field(default_factory=dict)
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+
+
+class Observer(Protocol):
+    """Watches a stage while it is made."""
+
+    def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Receive scalars after ``iteration`` updates."""
+
+    def images(self, iteration: int, images: Tensor) -> None:
+        """Receive the new images, prepared, [N, C, H, W]."""
+
+    def progress(self, fraction: float, values: Mapping[str, float]) -> None:
+        """Receive the share of the stage that is done, and what is worth showing."""
+
+
+@dataclass(frozen=True)
+class Partial:
+    """Where a method saves its progress, and finds it when it is run again."""
+
+    folder: Path
+
+
+class DistillationMethod(Protocol):
+    """A frozen configuration value that makes the images of a stage.
+
+    ``distill`` is deterministic: the same inputs give the same outcome, also when it was stopped
+    and continues from ``partial``. It raises NonFiniteLossError, naming the iteration, when the
+    distillation diverges.
+    """
+
+    def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
+        """Return the new images of stage ``inputs.stage``."""
+
+
+ChooseIterate = Callable[[Candidate], float]
+"""Returns the validation accuracy of a candidate."""

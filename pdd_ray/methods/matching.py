@@ -1,0 +1,284 @@
+"""The trajectory matching loss and its exact gradient in constant memory.
+
+With an inner loop ``theta_{k+1} = theta_k - alpha * g_k``, ``g_k = grad l(theta_k; x_k)``, the loss
+is ``L = |theta_T - target|^2 / |theta_0 - target|^2`` (Cazenavette et al. 2022; PDD, eq. 3).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+
+from pdd_ray.augment import dsa
+from pdd_ray.errors import NonFiniteLossError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+    from pdd_ray.models.flat import FlatModel
+
+Gradient = Literal["exact", "tesla", "unrolled"]
+
+
+@dataclass(frozen=True)
+class InnerStep:
+    """One step of the student: indices into the union, int64 [b], and their augmentation.
+
+    The augmentation is drawn once; every evaluation of the step replays it.
+    """
+
+    indices: Tensor
+    draw: dsa.Draw | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """The part of an expert's trajectory to match: its first and last parameters, [P] each."""
+
+    start: Tensor
+    target: Tensor
+
+    def distance(self) -> Tensor:
+        """Return ``|start - target|^2``.
+
+        Raises:
+            NonFiniteLossError: if it is zero or not finite: the expert did not move, or diverged.
+        """
+        value = (self.start - self.target).square().sum()
+        if not (math.isfinite(value) and value > 0):
+            msg = f"the expert's segment has squared length {float(value)}; it must be positive"
+            raise NonFiniteLossError(msg)
+        return value
+
+
+@dataclass(frozen=True)
+class Union:
+    """The images that the student trains on: frozen ones of earlier stages, then new ones.
+
+    Attributes:
+        images: New images, [N, C, H, W]; the gradient is with respect to these.
+        labels: Classes of the frozen and the new images, int64 [frozen + N].
+        frozen: Images of earlier stages, [frozen, C, H, W], or None.
+    """
+
+    images: Tensor
+    labels: Tensor
+    frozen: Tensor | None = None
+
+    def batch(self, images: Tensor, step: InnerStep) -> tuple[Tensor, Tensor]:
+        """Return the augmented images and the labels of ``step``, with ``images`` as new ones."""
+        union = images if self.frozen is None else torch.cat([self.frozen, images])
+        return dsa.apply(union[step.indices], step.draw), self.labels[step.indices]
+
+
+@dataclass(frozen=True)
+class MatchingGradient:
+    """The matching loss with its gradients.
+
+    Attributes:
+        loss: L, [].
+        images: Gradient of the new images, [N, C, H, W].
+        step_size: Gradient of alpha, [].
+        student: theta_T, [P].
+        step_losses: Cross-entropy of each inner step before its update, [T].
+    """
+
+    loss: Tensor
+    images: Tensor
+    step_size: Tensor
+    student: Tensor
+    step_losses: Tensor
+
+
+class InnerFunctions:
+    """Loss and derivatives of one inner step; compiled, if wanted, once per batch size."""
+
+    def __init__(self, network: FlatModel, *, compile: bool = False) -> None:
+        self.network = network
+        self.slope = self._eager_slope
+        self.adjoint = self._eager_adjoint
+        if compile:
+            self.slope = torch.compile(self._functional_slope, fullgraph=True, dynamic=False)
+            self.adjoint = torch.compile(self._functional_adjoint, fullgraph=True, dynamic=False)
+
+    def loss(self, theta: Tensor, batch: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy l, []."""
+        return F.cross_entropy(self.network(theta, batch), labels)
+
+    def _eager_slope(self, theta: Tensor, batch: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return grad l with respect to theta [P], and l."""
+        theta = theta.detach().requires_grad_(True)
+        loss = self.loss(theta, batch, labels)
+        (slope,) = torch.autograd.grad(loss, theta)
+        return slope, loss.detach()
+
+    def _eager_adjoint(
+        self, theta: Tensor, batch: Tensor, labels: Tensor, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return H adjoint [P], d(adjoint @ grad l)/d batch [b, C, H, W], and adjoint @ grad l."""
+        theta = theta.detach().requires_grad_(True)
+        batch = batch.detach().requires_grad_(True)
+        loss = self.loss(theta, batch, labels)
+        (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
+        product = adjoint @ slope
+        d_theta, d_batch = torch.autograd.grad(product, [theta, batch])
+        return d_theta, d_batch, product.detach()
+
+    def _functional_slope(
+        self, theta: Tensor, batch: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        slope: Tensor
+        slope, loss = torch.func.grad_and_value(self.loss)(theta, batch, labels)
+        return slope, loss
+
+    def _functional_adjoint(
+        self, theta: Tensor, batch: Tensor, labels: Tensor, adjoint: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        def product(theta: Tensor, batch: Tensor) -> Tensor:
+            return adjoint @ torch.func.grad(self.loss)(theta, batch, labels)
+
+        derivative = torch.func.grad_and_value(product, argnums=(0, 1))
+        (d_theta, d_batch), value = derivative(theta, batch)
+        return d_theta, d_batch, value
+
+
+def matching_gradient(
+    functions: InnerFunctions,
+    union: Union,
+    step_size: Tensor,
+    segment: Segment,
+    steps: Sequence[InnerStep],
+    gradient: Gradient = "exact",
+) -> MatchingGradient:
+    """Return the matching loss and its gradients for one segment and given inner steps.
+
+    ``exact`` stores theta_0 .. theta_T and goes backwards with the adjoint
+    ``lambda_k = lambda_{k+1} - alpha * H_k lambda_{k+1}``, recomputing each step: the exact
+    gradient with the activation memory of one step (specification, section 8.3). ``tesla`` drops
+    the Hessian term: Cui et al. 2023's approximation. ``unrolled`` backpropagates through all
+    steps at once: the slow twin of ``exact``.
+
+    Args:
+        functions: The student's inner step.
+        union: Frozen and new images.
+        step_size: alpha, [].
+        segment: Where the student starts and where it should arrive.
+        steps: The T inner steps.
+        gradient: How the gradient is computed.
+    """
+    if gradient == "unrolled":
+        return _unrolled(functions, union, step_size, segment, steps)
+    parameters, step_losses = _roll_out(functions, union, step_size, segment, steps)
+    distance = segment.distance()
+    student = parameters[-1]
+    adjoint = 2 * (student - segment.target) / distance
+    image_gradient = torch.zeros_like(union.images)
+    step_size_gradient = torch.zeros_like(step_size)
+    for step, theta in zip(reversed(steps), reversed(parameters[:-1]), strict=True):
+        images = union.images.detach().requires_grad_(True)
+        batch, labels = union.batch(images, step)
+        d_theta, d_batch, product = functions.adjoint(theta, batch.detach(), labels, adjoint)
+        if batch.requires_grad:
+            (d_images,) = torch.autograd.grad(batch, images, d_batch)
+            image_gradient -= step_size * d_images
+        step_size_gradient -= product
+        if gradient == "exact":
+            adjoint = adjoint - step_size * d_theta
+    return MatchingGradient(
+        loss=(student - segment.target).square().sum() / distance,
+        images=image_gradient,
+        step_size=step_size_gradient,
+        student=student,
+        step_losses=step_losses,
+    )
+
+
+def momentum_update(
+    value: Tensor, gradient: Tensor, buffer: Tensor | None, learning_rate: float, momentum: float
+) -> tuple[Tensor, Tensor]:
+    """Return ``value`` and its momentum buffer after one step of SGD with momentum.
+
+    ``buffer = momentum * buffer + gradient`` (``gradient`` in the first step),
+    ``value -= learning_rate * buffer``; the optimiser of images and step size (specification,
+    section 5.1).
+    """
+    buffer = gradient if buffer is None else momentum * buffer + gradient
+    return value - learning_rate * buffer, buffer
+
+
+def inner_steps(
+    count: int,
+    batch_size: int,
+    total: int,
+    strategy: str,
+    size: tuple[int, int],
+    source: torch.Generator,
+) -> list[InnerStep]:
+    """Draw ``total`` inner steps on a union of ``count`` images of ``size`` (height, width).
+
+    Chunks of a random permutation are consumed from the last one, so that a short remainder comes
+    first; a fresh permutation is drawn when they are used up (specification, section 5.2).
+    """
+    chunks = _chunks(count, batch_size, source)
+    steps = []
+    for _ in range(total):
+        indices = next(chunks)
+        steps.append(InnerStep(indices, dsa.draw(strategy, len(indices), *size, source)))
+    return steps
+
+
+def _chunks(count: int, batch_size: int, source: torch.Generator) -> Iterator[Tensor]:
+    while True:
+        yield from reversed(torch.randperm(count, generator=source).split(batch_size))
+
+
+def _roll_out(
+    functions: InnerFunctions,
+    union: Union,
+    step_size: Tensor,
+    segment: Segment,
+    steps: Sequence[InnerStep],
+) -> tuple[list[Tensor], Tensor]:
+    """Return theta_0 .. theta_T, [P] each and without graph, and the losses of the steps [T]."""
+    parameters = [segment.start.detach()]
+    losses = []
+    for step in steps:
+        batch, labels = union.batch(union.images.detach(), step)
+        slope, loss = functions.slope(parameters[-1], batch, labels)
+        parameters.append(parameters[-1] - step_size.detach() * slope)
+        losses.append(loss)
+    return parameters, torch.stack(losses)
+
+
+def _unrolled(
+    functions: InnerFunctions,
+    union: Union,
+    step_size: Tensor,
+    segment: Segment,
+    steps: Sequence[InnerStep],
+) -> MatchingGradient:
+    images = union.images.detach().requires_grad_(True)
+    alpha = step_size.detach().requires_grad_(True)
+    theta = segment.start.detach().requires_grad_(True)
+    losses = []
+    for step in steps:
+        batch, labels = union.batch(images, step)
+        loss = functions.loss(theta, batch, labels)
+        (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
+        theta = theta - alpha * slope
+        losses.append(loss.detach())
+    matching = (theta - segment.target).square().sum() / segment.distance()
+    d_images, d_alpha = torch.autograd.grad(matching, [images, alpha])
+    return MatchingGradient(
+        loss=matching.detach(),
+        images=d_images,
+        step_size=d_alpha,
+        student=theta.detach(),
+        step_losses=torch.stack(losses),
+    )

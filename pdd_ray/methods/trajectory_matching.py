@@ -1,0 +1,264 @@
+"""MTT as one stage of progressive distillation (specification, sections 5 and 6)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from pdd_ray.errors import ConfigError, NonFiniteLossError
+from pdd_ray.methods.base import Candidate, StageOutcome
+from pdd_ray.methods.initial import class_major_labels, noise_images, random_real_images
+from pdd_ray.methods.iterates import validation_accuracy
+from pdd_ray.methods.matching import (
+    InnerFunctions,
+    Segment,
+    Union,
+    inner_steps,
+    matching_gradient,
+    momentum_update,
+)
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
+from pdd_ray.seeding import generator
+from pdd_ray.tensors import load_tensors, save_tensors
+from pdd_ray.training import PeriodicSave
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pdd_ray.methods.base import Observer, Partial, StageInputs
+    from pdd_ray.specs.methods import TrajectoryMatchingSpec
+
+PARTIAL_FILE = "trajectory_matching.safetensors"
+CURVES = ("loss", "step_size", "student_loss")
+
+
+@dataclass
+class MatchingState:
+    """What the iterations change.
+
+    Attributes:
+        images: The new images, prepared, [N, C, H, W].
+        step_size: alpha, float32 [].
+        momentum: Momentum buffers of the images and of alpha.
+        iteration: Updates done.
+        best: The chosen iterate so far.
+        best_accuracy: Its validation accuracy.
+        best_iteration: Updates before it.
+        curves: One value per update (and per candidate) done.
+    """
+
+    images: Tensor
+    step_size: Tensor
+    momentum: tuple[Tensor, Tensor] | None = None
+    iteration: int = 0
+    best: Candidate | None = None
+    best_accuracy: float = -1.0
+    best_iteration: int = -1
+    curves: dict[str, list[float]] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the state to ``path``."""
+        tensors = {"images": self.images, "step_size": self.step_size}
+        if self.momentum is not None:
+            tensors |= {"momentum.images": self.momentum[0], "momentum.step_size": self.momentum[1]}
+        facts: dict[str, Any] = {
+            "iteration": self.iteration,
+            "best_accuracy": self.best_accuracy,
+            "best_iteration": self.best_iteration,
+            "curves": self.curves,
+        }
+        if self.best is not None:
+            tensors["best.images"] = self.best.images
+            facts["best_step_size"] = self.best.step_size
+        save_tensors(path, tensors, facts)
+
+    def load(self, path: Path) -> None:
+        """Take over the state that :meth:`save` wrote to ``path``."""
+        tensors, facts = load_tensors(path)
+        device = self.images.device
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
+        self.images, self.step_size = tensors["images"], tensors["step_size"]
+        if "momentum.images" in tensors:
+            self.momentum = (tensors["momentum.images"], tensors["momentum.step_size"])
+        if "best.images" in tensors:
+            self.best = Candidate(tensors["best.images"], facts["best_step_size"])
+        self.iteration = facts["iteration"]
+        self.best_accuracy = facts["best_accuracy"]
+        self.best_iteration = facts["best_iteration"]
+        self.curves = facts["curves"]
+
+    def record(self, **values: float) -> None:
+        """Append ``values`` to the curves."""
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append(value)
+
+
+class TrajectoryMatching:
+    """The method of one stage: matches segments of the stage's expert trajectories."""
+
+    def __init__(self, spec: TrajectoryMatchingSpec) -> None:
+        self.spec = spec
+
+    def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
+        """Return the new images of stage ``inputs.stage``; see DistillationMethod."""
+        self._check(inputs)
+        stage = _Stage(self.spec, inputs)
+        state = stage.first_state()
+        path = partial.folder / PARTIAL_FILE
+        if path.exists():
+            state.load(path)
+        save = PeriodicSave(lambda: state.save(path))
+        while True:
+            if self._is_candidate(state.iteration):
+                stage.consider(state, observer)
+            if state.iteration == self.spec.iterations:
+                break
+            stage.update(state)
+            self._observe(state, observer)
+            save()
+        return stage.outcome(state)
+
+    def _is_candidate(self, iteration: int) -> bool:
+        return iteration % self.spec.selection.every == 0 or iteration == self.spec.iterations
+
+    def _observe(self, state: MatchingState, observer: Observer) -> None:
+        latest = {name: state.curves[name][-1] for name in CURVES}
+        observer.scalars(state.iteration, latest)
+        observer.progress(state.iteration / self.spec.iterations, latest)
+
+    def _check(self, inputs: StageInputs) -> None:
+        needed = self.spec.max_start_epoch + self.spec.expert_epochs
+        for trajectory in inputs.experts:
+            if trajectory.length < needed:
+                msg = (
+                    f"the trajectory {trajectory.path} has {trajectory.length} snapshots; "
+                    f"max_start_epoch {self.spec.max_start_epoch} and expert_epochs "
+                    f"{self.spec.expert_epochs} need {needed}: train experts for more epochs or "
+                    "lower max_start_epoch"
+                )
+                raise ConfigError(msg)
+
+
+class _Stage:
+    """What stays the same during the iterations of one stage."""
+
+    def __init__(self, spec: TrajectoryMatchingSpec, inputs: StageInputs) -> None:
+        self.spec = spec
+        self.inputs = inputs
+        self.names = ("stage", inputs.stage)
+        dataset = inputs.dataset
+        self.new_labels = class_major_labels(dataset.num_classes, inputs.images_per_class)
+        self.labels = torch.cat([inputs.previous.labels, self.new_labels]).to(inputs.device)
+        self.frozen = inputs.previous.images.to(inputs.device) if inputs.previous.stages else None
+        source = generator(inputs.seed, *self.names, "student")
+        student = create_model(inputs.model, dataset.shape, dataset.num_classes, source)
+        network = FlatModel(student.to(inputs.device))
+        self.functions = InnerFunctions(network, compile=spec.compile)
+
+    def first_state(self) -> MatchingState:
+        inputs = self.inputs
+        names = (*self.names, "initialisation")
+        first = random_real_images if self.spec.initialisation == "real" else noise_images
+        images = first(inputs.dataset, inputs.images_per_class, inputs.seed, *names)
+        return MatchingState(
+            images=images.to(inputs.device),
+            step_size=torch.tensor(self.spec.initial_step_size, device=inputs.device),
+        )
+
+    def update(self, state: MatchingState) -> None:
+        """Make one update of the images and of the step size."""
+        source = generator(self.inputs.seed, *self.names, "iteration", state.iteration)
+        segment = self._segment(state.iteration, source)
+        batch_size = self.spec.batch_size or len(self.new_labels)
+        height, width = state.images.shape[-2:]
+        steps = inner_steps(
+            len(self.labels),
+            batch_size,
+            self.spec.inner_steps,
+            self.spec.augmentation,
+            (height, width),
+            source,
+        )
+        result = matching_gradient(
+            self.functions,
+            Union(state.images, self.labels, self.frozen),
+            state.step_size,
+            segment,
+            steps,
+            self.spec.gradient,
+        )
+        self._apply(state, result.images, result.step_size)
+        state.iteration += 1
+        state.record(
+            loss=float(result.loss),
+            step_size=float(state.step_size),
+            student_loss=float(result.step_losses[-1]),
+        )
+        self._check_finite(state)
+
+    def consider(self, state: MatchingState, observer: Observer) -> None:
+        """Evaluate the current iterate, and keep it if it is the best one so far."""
+        if state.iteration in state.curves.get("candidate_iteration", []):
+            return
+        candidate = Candidate(state.images.detach().clone(), float(state.step_size))
+        accuracy = validation_accuracy(candidate, self.new_labels, self.inputs, self.spec.selection)
+        if accuracy > state.best_accuracy:
+            state.best, state.best_accuracy = candidate, accuracy
+            state.best_iteration = state.iteration
+        state.record(candidate_iteration=state.iteration, validation_accuracy=accuracy)
+        observer.scalars(state.iteration, {"validation_accuracy": accuracy})
+        observer.images(state.iteration, candidate.images)
+
+    def outcome(self, state: MatchingState) -> StageOutcome:
+        best = state.best or Candidate(state.images, float(state.step_size))
+        return StageOutcome(
+            images=best.images.cpu(),
+            labels=self.new_labels,
+            step_size=best.step_size,
+            facts={
+                "chosen_iteration": state.best_iteration,
+                "validation_accuracy": state.best_accuracy,
+                "first_loss": state.curves["loss"][0],
+                "last_loss": state.curves["loss"][-1],
+            },
+            curves=state.curves,
+        )
+
+    def _segment(self, iteration: int, source: torch.Generator) -> Segment:
+        """Draw an expert, each once before any is drawn again, and a start epoch."""
+        count = len(self.inputs.experts)
+        turn, position = divmod(iteration, count)
+        order = torch.randperm(
+            count, generator=generator(self.inputs.seed, *self.names, "expert order", turn)
+        )
+        expert = self.inputs.experts[int(order[position])]
+        epoch = int(torch.randint(self.spec.max_start_epoch, (), generator=source))
+        start, target = expert.snapshots(epoch, epoch + self.spec.expert_epochs)
+        return Segment(start.to(self.inputs.device), target.to(self.inputs.device))
+
+    def _apply(self, state: MatchingState, d_images: Tensor, d_step_size: Tensor) -> None:
+        images, step_size = state.momentum or (None, None)
+        spec = self.spec
+        state.images, images = momentum_update(
+            state.images, d_images, images, spec.image_learning_rate, spec.momentum
+        )
+        state.step_size, step_size = momentum_update(
+            state.step_size, d_step_size, step_size, spec.step_size_learning_rate, spec.momentum
+        )
+        state.momentum = (images, step_size)
+
+    def _check_finite(self, state: MatchingState) -> None:
+        loss, step_size = state.curves["loss"][-1], state.curves["step_size"][-1]
+        if not (math.isfinite(loss) and math.isfinite(step_size) and step_size > 0):
+            msg = (
+                f"distillation diverged in iteration {state.iteration} of stage "
+                f"{self.inputs.stage}: loss {loss:.4g}, step size {step_size:.4g}; lower "
+                "image_learning_rate, step_size_learning_rate or inner_steps"
+            )
+            raise NonFiniteLossError(msg)

@@ -1,0 +1,37 @@
+"""The ConvNet of the distillation literature (Gidaris and Komodakis 2018)."""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from pdd_ray.models.layers import ACTIVATIONS, NORMS, POOLINGS
+from pdd_ray.models.plan import Convolution, NetworkPlan
+from pdd_ray.specs.model import ConvNetSpec
+
+
+def build_convnet(spec: ConvNetSpec, plan: NetworkPlan, num_classes: int) -> nn.Sequential:
+    """Return `features` (blocks of convolution, norm, activation, pooling), then `classifier`.
+
+    Names and order of the parameters are those of MTT, DC and PDD, so that their files can be
+    read (specification, section 2.1); a part that is `none` takes no place in `features`.
+    """
+    features = [layer for item in plan.convolutions for layer in _block(spec, item)]
+    return nn.Sequential(
+        OrderedDict(
+            features=nn.Sequential(*features),
+            flatten=nn.Flatten(),
+            classifier=nn.Linear(plan.features, num_classes),
+        )
+    )
+
+
+def _block(spec: ConvNetSpec, item: Convolution) -> list[nn.Module]:
+    block: list[nn.Module] = [
+        nn.Conv2d(item.channels_in, item.channels_out, item.kernel, padding=item.padding)
+    ]
+    if spec.norm != "none":
+        block.append(NORMS[spec.norm](item.channels_out, item.height, item.width))
+    block.append(ACTIVATIONS[spec.activation]())
+    if spec.pooling != "none":
+        block.append(POOLINGS[spec.pooling]())
+    return block

@@ -1,0 +1,410 @@
+"""Progressive dataset distillation as steps: the paper's algorithm, planned.
+
+``theta_1`` is random; ``S_i = A(theta_i, T | U_{i-1})``; ``theta_{i+1}`` is trained from
+``theta_i`` on ``U_i``; an evaluation trains one network on ``U_1``, then ``U_2``, ..., then ``U_P``
+(sections 4.1 and 5.1; Algorithm 1's indices are off by one, specification, section 9.1). Stage 1 is
+the base method itself. Steps that agree in everything that made them have the same key, and are
+done once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from pdd_ray import costs
+from pdd_ray.data.facts import DataFacts, step_config, validation_counts
+from pdd_ray.errors import ConfigError
+from pdd_ray.records import Record
+from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
+from pdd_ray.steps import Cost, Resources, Step, topological
+
+if TYPE_CHECKING:
+    from pdd_ray.fingerprint import Json
+    from pdd_ray.specs.data import DataSpec
+    from pdd_ray.specs.expand import Experiment
+    from pdd_ray.specs.experiment import ResourcesSpec, StepResources
+    from pdd_ray.specs.model import ModelSpec
+    from pdd_ray.specs.sweep import SweepSpec
+    from pdd_ray.store import Store
+
+GIGABYTE = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class PlannedEvaluation:
+    """One evaluation that a sweep reports: a step, and what it is an evaluation of."""
+
+    step: Step
+    experiment: Experiment
+    mode: str
+    stages: int
+    model: str
+    network: int
+    epochs: int
+    stage_step: Step
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """All steps of a sweep.
+
+    Attributes:
+        sweep: The sweep.
+        steps: Every step once, inputs before what reads them.
+        requested: Number of steps before sharing, summed over the experiments.
+        evaluations: What the sweep reports.
+    """
+
+    sweep: SweepSpec
+    steps: tuple[Step, ...]
+    requested: int
+    evaluations: tuple[PlannedEvaluation, ...]
+
+
+def plan_sweep(
+    sweep: SweepSpec,
+    experiments: Sequence[Experiment],
+    facts: Callable[[DataSpec], DataFacts],
+) -> SweepPlan:
+    """Return the steps of all ``experiments``, with shared ones once.
+
+    Raises:
+        ConfigError: if an experiment can't be carried out on its data.
+    """
+    evaluations: list[PlannedEvaluation] = []
+    requested = 0
+    for experiment in experiments:
+        planned = plan_experiment(experiment, facts(experiment.spec.data), sweep.resources)
+        requested += len(topological(evaluation.step for evaluation in planned))
+        evaluations += planned
+    steps = tuple(topological(evaluation.step for evaluation in evaluations))
+    return SweepPlan(sweep, steps, requested, tuple(evaluations))
+
+
+def plan_experiment(
+    experiment: Experiment, facts: DataFacts, resources: ResourcesSpec
+) -> list[PlannedEvaluation]:
+    """Return the evaluations of one experiment; their steps lead to all others.
+
+    Raises:
+        ConfigError: if the experiment can't be carried out on its data.
+    """
+    check_experiment(experiment, facts)
+    planner = _Planner(experiment, facts, resources)
+    return list(planner.evaluations())
+
+
+def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
+    """Refuse what would fail later: too few images of a class, too short trajectories.
+
+    Raises:
+        ConfigError: naming the experiment, what it asks for, and what there is.
+    """
+    spec = experiment.spec
+    held_out = validation_counts(facts, spec.data.validation_fraction)
+    available = [n - v for n, v in zip(facts.train_counts, held_out, strict=True)]
+    smallest = min(available)
+    name = facts.classes[available.index(smallest)]
+    taken = 0
+    for stage, entry in enumerate(spec.stages, start=1):
+        method = spec.stage_method(stage)
+        matching = isinstance(method, TrajectoryMatchingSpec)
+        taken = entry.images_per_class + (0 if matching else taken)
+        if taken > smallest:
+            msg = (
+                f"experiment {experiment_id(experiment)} needs {taken} images per class in stage "
+                f"{stage}, class {name!r} has {smallest} train images (without the validation "
+                "slice); lower images_per_class"
+            )
+            raise ConfigError(msg)
+        if isinstance(method, TrajectoryMatchingSpec) and stage == 1:
+            _check_length(experiment, method)
+
+
+def collect_records(plan: SweepPlan, store: Store) -> list[Record]:
+    """Return the records of the finished evaluations of ``plan``, in its order."""
+    return finished_records(planned_records(plan), store)
+
+
+def planned_records(plan: SweepPlan) -> list[Record]:
+    """Return a record for every evaluation of ``plan``, its results still to be filled in."""
+    return [_record(plan.sweep.name, evaluation) for evaluation in plan.evaluations]
+
+
+def finished_records(planned: Iterable[Record], store: Store) -> list[Record]:
+    """Return the ``planned`` records whose evaluations are finished, with their results."""
+    return [_with_results(record, store) for record in planned if store.exists(record.key)]
+
+
+def experiment_id(experiment: Experiment) -> str:
+    """Return a readable name: ``variant/axis=value/seed0``."""
+    axes = [f"{axis.rsplit('.', 1)[-1]}={_short(value)}" for axis, value in experiment.axes.items()]
+    return "/".join([experiment.variant, *axes, f"seed{experiment.seed}"])
+
+
+class _Planner:
+    """Makes the steps of one experiment."""
+
+    def __init__(self, experiment: Experiment, facts: DataFacts, resources: ResourcesSpec) -> None:
+        self.experiment = experiment
+        self.spec = experiment.spec
+        self.facts = facts
+        self.resources = resources
+        self.model = self.spec.model.to_json()
+        self.costs = costs.Costs(self.spec, facts)
+        self._steps: dict[str, Step] = {}
+
+    def evaluations(self) -> Iterator[PlannedEvaluation]:
+        """Yield every evaluation that the experiment reports."""
+        spec = self.spec.evaluation
+        last = len(self.spec.stages)
+        prefixes = range(1, last + 1) if spec.prefixes == "all" else [last]
+        for mode in spec.modes:
+            for model in spec.models or (self.spec.model,):
+                for stages in prefixes:
+                    union = mode == "union"
+                    epochs = (
+                        spec.epochs_of_union(stages) if union else spec.epochs_per_stage(stages)
+                    )
+                    for network in range(spec.networks):
+                        step = self.evaluation(mode, model, network, stages, epochs)
+                        yield PlannedEvaluation(
+                            step=step,
+                            experiment=self.experiment,
+                            mode=mode,
+                            stages=stages,
+                            model=model.label,
+                            network=network,
+                            epochs=epochs,
+                            stage_step=self.stage(stages),
+                        )
+
+    def data(self) -> Step:
+        """Return the step that prepares the data set."""
+        return self._step(
+            "data",
+            "pdd_ray.data.step:run",
+            "data",
+            step_config(self.spec.data, self.facts),
+            {},
+            self.costs.data(),
+        )
+
+    def stage(self, stage: int) -> Step:
+        """Return the step that makes S_stage, conditioned on U_{stage - 1}."""
+        method = self.spec.stage_method(stage)
+        per_class = self.spec.stages[stage - 1].images_per_class
+        inputs: dict[str, Step] = {"data": self.data()}
+        config: dict[str, Json] = {
+            "method": method.to_json(),
+            "model": self.model,
+            "images_per_class": per_class,
+            "seed": self.experiment.seed,
+            "stage": stage,
+            "preparation": self.spec.data.preprocessing,
+        }
+        if stage > 1:
+            inputs["previous"] = self.stage(stage - 1)
+        if isinstance(method, TrajectoryMatchingSpec):
+            count = self.spec.experts.count
+            held_out = list(range(count, count + method.selection.networks))
+            config["held_out"] = held_out
+            inputs |= {f"expert.{chain}": self.expert(stage, chain) for chain in range(count)}
+            if stage > 1:
+                inputs |= {f"held_out.{chain}": self.start(stage, chain) for chain in held_out}
+        trial = isinstance(method, TrajectoryMatchingSpec)
+        return self._step(
+            "stage" if trial else "selection",
+            "pdd_ray.stage:run",
+            f"stage{stage}",
+            config,
+            inputs,
+            self.costs.stage(stage),
+            trial=trial,
+        )
+
+    def start(self, stage: int, chain: int) -> Step:
+        """Return the transition of ``chain`` to theta_stage (stage > 1)."""
+        inputs = {"stage": self.stage(stage - 1)}
+        if stage > 2:
+            inputs["start"] = self.start(stage - 1, chain)
+        return self._step(
+            "start",
+            "pdd_ray.experts:run_start",
+            f"stage{stage}/start{chain}",
+            {
+                "transition": self.spec.transition.to_json(),
+                "model": self.model,
+                "seed": self.experiment.seed,
+                "chain": chain,
+            },
+            inputs,
+            self.costs.start(stage),
+        )
+
+    def expert(self, stage: int, chain: int) -> Step:
+        """Return the trajectory of ``chain`` from theta_stage on real data."""
+        epochs = expert_epochs(self.spec.experts.epochs, self.spec.stage_method(stage), stage)
+        expert = self.spec.experts.to_json()
+        identity = {k: v for k, v in expert.items() if k not in ("count", "epochs")}
+        inputs = {"data": self.data()}
+        if stage > 1:
+            inputs["start"] = self.start(stage, chain)
+        return self._step(
+            "expert",
+            "pdd_ray.experts:run_expert",
+            f"stage{stage}/expert{chain}",
+            {
+                "expert": identity,
+                "epochs": epochs,
+                "model": self.model,
+                "seed": self.experiment.seed,
+                "chain": chain,
+                "stage": stage,
+            },
+            inputs,
+            self.costs.expert(epochs),
+        )
+
+    def evaluation(
+        self, mode: str, model: ModelSpec, network: int, stages: int, epochs: int
+    ) -> Step:
+        """Return the evaluation of one network after ``stages`` stages in ``mode``.
+
+        Progressive and sequential evaluations continue the network of the stage before.
+        """
+        spec = self.spec.evaluation
+        inputs = {"data": self.data(), "stage": self.stage(stages)}
+        if mode != "union" and stages > 1:
+            inputs["previous"] = self.evaluation(mode, model, network, stages - 1, epochs)
+        training: dict[str, Any] = spec.to_json()
+        shared = ("augmentation", "batch_size", "momentum", "weight_decay")
+        config: dict[str, Json] = {
+            "training": {
+                **{name: training[name] for name in shared},
+                "reset_momentum_at_decay": spec.reset_momentum_at_decay,
+                "epochs": epochs,
+            },
+            "model": model.to_json(),
+            "network": network,
+            "seed": self.experiment.seed,
+            # the first stage is the same in all modes, and is shared by them
+            "subset": "stage" if mode == "sequential" and stages > 1 else "union",
+            "carry_momentum": spec.carry_momentum if "previous" in inputs else True,
+        }
+        return self._step(
+            "evaluation",
+            "pdd_ray.evaluation:run",
+            f"{mode}{stages}-e{epochs}/{model.label}/network{network}",
+            config,
+            inputs,
+            self.costs.evaluation(model, mode, stages, epochs),
+        )
+
+    def _step(
+        self,
+        kind: str,
+        function: str,
+        name: str,
+        config: Mapping[str, Json],
+        inputs: Mapping[str, Step],
+        cost: Cost,
+        *,
+        trial: bool = False,
+    ) -> Step:
+        if name not in self._steps:
+            self._steps[name] = Step(
+                kind=kind,
+                function=function,
+                config=config,
+                inputs=inputs,
+                label=f"{experiment_id(self.experiment)}/{name}",
+                runs_as="trial" if trial else "task",
+                resources=_resources(self.resources, kind),
+                device=self.resources.device,
+                cost=cost,
+            )
+        return self._steps[name]
+
+
+def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
+    """Return the epochs of the experts of ``stage``: those that its segments can reach.
+
+    The reference trains two epochs more in later stages, which no segment can use
+    (specification, section 1.3).
+    """
+    if stage == 1 or not isinstance(method, TrajectoryMatchingSpec):
+        return first_stage
+    return method.max_start_epoch - 1 + method.expert_epochs
+
+
+def _check_length(experiment: Experiment, method: TrajectoryMatchingSpec) -> None:
+    needed = method.max_start_epoch - 1 + method.expert_epochs
+    epochs = experiment.spec.experts.epochs
+    if epochs < needed:
+        msg = (
+            f"experiment {experiment_id(experiment)} has experts of {epochs} epochs; "
+            f"max_start_epoch {method.max_start_epoch} and expert_epochs {method.expert_epochs} "
+            f"need at least {needed}: raise experts.epochs or lower method.max_start_epoch"
+        )
+        raise ConfigError(msg)
+
+
+def _resources(resources: ResourcesSpec, kind: str) -> Resources:
+    entry: StepResources = getattr(resources, "stage" if kind == "selection" else kind)
+    memory = None if entry.memory_gb is None else int(entry.memory_gb * GIGABYTE)
+    return Resources(cpus=entry.cpus, gpus=entry.gpus, memory=memory)
+
+
+def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:
+    experiment = evaluation.experiment
+    spec = experiment.spec
+    sizes = [stage.images_per_class for stage in spec.stages]
+    return Record(
+        sweep=sweep,
+        variant=experiment.variant,
+        seed=experiment.seed,
+        dataset=spec.data.source,
+        method=spec.method.name,
+        mode=evaluation.mode,
+        stages=evaluation.stages,
+        total_stages=len(sizes),
+        images_per_class=sizes[0],
+        total_images_per_class=sum(sizes[: evaluation.stages]),
+        model=evaluation.model,
+        network=evaluation.network,
+        epochs=evaluation.epochs,
+        step_size=0.0,
+        test_accuracy=0.0,
+        validation_accuracy=0.0,
+        test_images=0,
+        seconds=0.0,
+        key=evaluation.step.key,
+        stage_key=evaluation.stage_step.key,
+        axes=dict(experiment.axes),
+    )
+
+
+def _with_results(planned: Record, store: Store) -> Record:
+    text = (store.folder(planned.key) / "result.json").read_text(encoding="utf-8")
+    result = json.loads(text)
+    return replace(
+        planned,
+        step_size=result["step_size"],
+        test_accuracy=result["test_accuracy"],
+        validation_accuracy=result["validation_accuracy"],
+        test_images=result["test_images"],
+        seconds=store.manifest(planned.key)["seconds"],
+    )
+
+
+def _short(value: Json) -> str:
+    """Return an axis value for a label: ``3x2`` for stages, compact JSON for other structures."""
+    if isinstance(value, Mapping):
+        if set(value) == {"count", "images_per_class"}:
+            return f"{value['count']}x{value['images_per_class']}"
+        return json.dumps(value, separators=(",", ":")).replace("/", "|")
+    return str(value).replace("/", "|")

@@ -1,0 +1,1 @@
+"""Executing steps on Ray: the only package that imports it."""

@@ -1,0 +1,54 @@
+"""The actors in which Tune runs trials, and which it keeps for the next trial.
+
+Reusing them saves seconds per trial. But a kept actor holds its placement group, that is, its
+CPUs and GPUs, for as long as no other trial takes it over: tasks that need them would wait, and
+where the next trial waits for those tasks, for ever. Tune has no public way to say that a kept
+actor is to go, so this class uses its controller's own; it is the only place that does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pdd_ray.steps import Resources
+
+
+class TrialActors:
+    """The actors of one Tune run, as far as its controller has been seen."""
+
+    def __init__(self) -> None:
+        self._controller: Any = None
+
+    def see(self, wrapped_controller: Any) -> None:  # noqa: ANN401 - Ray is untyped
+        """Remember the controller that Tune shows to its scheduler."""
+        if self._controller is None:
+            self._controller = wrapped_controller._tune_controller
+
+    def idle(self) -> list[Resources]:
+        """Return what actors hold that no trial uses."""
+        if self._controller is None:
+            return []
+        return [
+            Resources(
+                cpus=bundle.get("CPU", 0.0),
+                gpus=bundle.get("GPU", 0.0),
+                memory=int(bundle["memory"]) if "memory" in bundle else None,
+            )
+            for request, actors in self._controller._actor_cache._cached_objects.items()
+            for _ in actors
+            for bundle in request.bundles
+        ]
+
+    def end_idle(self) -> None:
+        """Ask idle actors to end; their resources are free once they have."""
+        self._controller._cleanup_cached_actors(force_all=True)
+
+    def pump(self) -> None:
+        """Let Tune notice that actors have ended, while it waits for us."""
+        if self._controller is not None and self._controller._actor_manager.num_total_actors:
+            self._controller._actor_manager.next(timeout=0)
+
+    def kill(self) -> None:
+        """End all actors at once."""
+        if self._controller is not None:
+            self._controller._actor_manager.cleanup()

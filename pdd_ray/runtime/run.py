@@ -1,0 +1,87 @@
+"""Executing steps on Ray: the one entry to this package."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+from pdd_ray.runtime.interface import Display, NoDisplay, RunOptions, RunReport
+from pdd_ray.runtime.interrupts import Interrupts
+from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pdd_ray.steps import Step
+    from pdd_ray.store import Store
+
+__all__ = ["Display", "NoDisplay", "RunOptions", "RunReport", "run_on_ray"]
+
+STALE_SECONDS = 24 * 3600
+"""Age from which folders of writers that died are removed."""
+
+
+def run_on_ray(
+    steps: Sequence[Step], store: Store, options: RunOptions, display: Display
+) -> RunReport:
+    """Make the artifacts of ``steps``, and of all they need, as far as they are missing.
+
+    Ray is not even imported if nothing is missing. Ctrl-C or SIGTERM end the run within
+    seconds; its progress is in the store, and calling this again continues it.
+
+    Raises:
+        ResourceError: if Ray can't be had, or a step asks for more than it has.
+        StoreError: if the store can't be used.
+        KeyboardInterrupt: at the second Ctrl-C.
+    """
+    started = time.monotonic()
+    scheduler = Scheduler(steps, store.exists, max_trials=options.max_concurrent_stages)
+    interrupted = False
+    if scheduler.active:
+        _clean_up(store)
+        interrupted = _run(scheduler, store, options, display)
+    return RunReport(
+        done=tuple(key for key in scheduler.keys(State.DONE) if key not in scheduler.cached),
+        cached=tuple(key for key in scheduler.keys(State.DONE) if key in scheduler.cached),
+        failed=dict(scheduler.failed),
+        blocked=dict(scheduler.blocked),
+        left=scheduler.keys(*UNFINISHED),
+        interrupted=interrupted,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _run(scheduler: Scheduler, store: Store, options: RunOptions, display: Display) -> bool:
+    """Run all that is to be done; return whether the user stopped it."""
+    from pdd_ray.runtime.cluster import check_fits, connected
+
+    steps = [scheduler.steps[key] for key in scheduler.keys(*UNFINISHED)]
+    trial_cpus = max((step.resources.cpus for step in steps if step.runs_as == "trial"), default=0)
+    messages = store.root / "logs" / "ray.log"
+    with Interrupts() as interrupts, connected(options, messages, trial_cpus) as cluster:
+        from pdd_ray.runtime.driver import Driver, StopRun
+        from pdd_ray.runtime.supervisor import run_until_done
+
+        interrupts.install()  # Ray has put its own in place
+        check_fits(steps, cluster.capacity())
+        display.begin(tuple(scheduler.steps.values()), frozenset(scheduler.cached))
+        driver = Driver(scheduler, store, options, display, cluster.capacity, interrupts)
+        try:
+            run_until_done(driver)
+        except StopRun:
+            pass
+        finally:
+            driver.tasks.kill()
+            display.end()
+        return interrupts.requested
+
+
+def _clean_up(store: Store) -> None:
+    """Remove what writers left that were killed long ago."""
+    for folder in (store.root / "tmp").glob("*"):
+        key = folder.name.rpartition("-")[0]
+        touched = [folder, store.root / "partial" / key, *(store.root / "partial" / key).glob("*")]
+        newest = max((path.stat().st_mtime for path in touched if path.exists()), default=0.0)
+        if time.time() - newest > STALE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)

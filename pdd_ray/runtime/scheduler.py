@@ -1,0 +1,242 @@
+"""Which step runs next: states of steps, priorities and what fits. Pure; knows no Ray."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pdd_ray.steps import topological
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from pdd_ray.runtime.capacity import Capacity
+    from pdd_ray.steps import Resources, Step
+
+Priority = tuple[float, int, str]
+"""Sorts first what is first: minus the remaining cost, minus the remaining steps, the key."""
+
+
+Group = tuple[str, "Resources"]
+"""Steps that are alike for launching: how they run, and what they hold."""
+
+
+class State(StrEnum):
+    """Where a step is."""
+
+    WAITING = "waiting"  # for inputs
+    READY = "ready"  # for room
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    BLOCKED = "blocked"  # an input, or an input's input, failed
+
+
+UNFINISHED = (State.WAITING, State.READY, State.RUNNING)
+
+
+class Scheduler:
+    """States of all steps of a run, changed only through its methods.
+
+    A step is ready when all its inputs are done. Of the ready steps, the one on the longest
+    remaining path (by cost) comes first. One that does not fit yet keeps what it waits for
+    from those behind it, so that it is never starved; what it does not need, they may use.
+
+    Attributes:
+        steps: All steps by key, inputs before what reads them.
+        cached: Keys that were done before the run.
+        failed: One-line messages of failed steps.
+        blocked: For every blocked step the key of the failed one that it needs.
+    """
+
+    def __init__(
+        self, steps: Iterable[Step], is_done: Callable[[str], bool], *, max_trials: int
+    ) -> None:
+        self.steps = {step.key: step for step in topological(steps)}
+        self.failed: dict[str, str] = {}
+        self.blocked: dict[str, str] = {}
+        self._max_trials = max_trials
+        self._inputs = {
+            key: {parent.key for parent in step.inputs.values()} for key, step in self.steps.items()
+        }
+        self._children: dict[str, list[str]] = {key: [] for key in self.steps}
+        for key, inputs in self._inputs.items():
+            for parent in inputs:
+                self._children[parent].append(key)
+        self._priorities = _priorities(self.steps, self._children)
+        self.cached = {key for key in self.steps if is_done(key)}
+        self._states = {
+            key: State.DONE if key in self.cached else State.WAITING for key in self.steps
+        }
+        self._running: dict[str, Resources] = {}
+        self._ready: dict[Group, list[Priority]] = {}
+        self._unfinished = Counter(
+            step.runs_as for key, step in self.steps.items() if key not in self.cached
+        )
+        self._may_launch = True
+        for key in self.steps:
+            self._release(key)
+
+    # --- what is asked --------------------------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is left to be done."""
+        return self._unfinished.total() > 0
+
+    @property
+    def has_trials(self) -> bool:
+        """Whether any trial is left to be done."""
+        return self._unfinished["trial"] > 0
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Keys of running steps, in the order in which they were launched."""
+        return tuple(self._running)
+
+    def state(self, key: str) -> State:
+        """Return where the step ``key`` is."""
+        return self._states[key]
+
+    def keys(self, *states: State) -> tuple[str, ...]:
+        """Return the keys of the steps in one of ``states``, inputs before what reads them."""
+        return tuple(key for key, state in self._states.items() if state in states)
+
+    def launch(self, capacity: Capacity) -> list[Step]:
+        """Choose what starts now, mark it as running and return it, most urgent first."""
+        if not self._may_launch:
+            return []
+        self._may_launch = False
+        packing = capacity.packing(self._running.values())
+        launched: list[Step] = []
+        closed: set[Group] = set()
+        while (step := self._first(closed)) is not None:
+            if not self._trial_allowed(step):
+                closed.add(_group(step))
+            elif packing.place(step.resources):
+                self._start(step)
+                launched.append(step)
+            else:
+                packing.claim(step.resources)
+                closed.add(_group(step))
+        return launched
+
+    def has_room(self, capacity: Capacity, idle: Iterable[Resources]) -> bool:
+        """Return whether idle actors that hold ``idle`` are in the way of no running step."""
+        return capacity.has_room(self._running.values(), idle)
+
+    # --- what happened --------------------------------------------------------------------------
+
+    def capacity_changed(self) -> None:
+        """Look again at what fits."""
+        self._may_launch = True
+
+    def succeeded(self, key: str) -> None:
+        """Mark a running step as done and release what waited for it."""
+        self._leave(key, State.DONE)
+        for child in self._children[key]:
+            self._release(child)
+
+    def fail(self, key: str, message: str) -> list[str]:
+        """Mark a running step as failed and all its descendants as blocked; return these."""
+        self._leave(key, State.FAILED)
+        self.failed[key] = message
+        return self._block(self._children[key], key)
+
+    def again(self, key: str) -> list[str]:
+        """Put a running step back: it is launched again when its inputs are done.
+
+        If an input failed meanwhile, the step and its descendants are blocked; return these.
+        """
+        self._running.pop(key)
+        self._states[key] = State.WAITING
+        self._may_launch = True
+        return self._wait(key)
+
+    def remake(self, key: str) -> list[str]:
+        """Put a done step back, because its artifact is no longer there; see :meth:`again`."""
+        if self._states[key] is not State.DONE:
+            return []
+        self.cached.discard(key)
+        self._unfinished[self.steps[key].runs_as] += 1
+        self._states[key] = State.WAITING
+        for child in self._children[key]:
+            if self._states[child] is State.READY:
+                self._unready(child)
+                self._states[child] = State.WAITING
+        return self._wait(key)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _first(self, closed: set[Group]) -> Step | None:
+        """Return the most urgent ready step whose group is not in ``closed``."""
+        heads = [queue[0] for group, queue in self._ready.items() if queue and group not in closed]
+        return self.steps[min(heads)[-1]] if heads else None
+
+    def _trial_allowed(self, step: Step) -> bool:
+        if step.runs_as != "trial":
+            return True
+        trials = sum(self.steps[key].runs_as == "trial" for key in self._running)
+        return trials < self._max_trials
+
+    def _start(self, step: Step) -> None:
+        self._unready(step.key)
+        self._states[step.key] = State.RUNNING
+        self._running[step.key] = step.resources
+
+    def _release(self, key: str) -> None:
+        if self._states[key] is State.WAITING and all(
+            self._states[parent] is State.DONE for parent in self._inputs[key]
+        ):
+            self._states[key] = State.READY
+            queue = self._ready.setdefault(_group(self.steps[key]), [])
+            insort(queue, self._priorities[key])
+            self._may_launch = True
+
+    def _wait(self, key: str) -> list[str]:
+        for parent in self._inputs[key]:
+            if self._states[parent] in (State.FAILED, State.BLOCKED):
+                return self._block([key], self.blocked.get(parent, parent))
+        self._release(key)
+        return []
+
+    def _block(self, keys: Iterable[str], culprit: str) -> list[str]:
+        """Block ``keys`` and their descendants, except what is done or running already."""
+        blocked: list[str] = []
+        reached = list(keys)
+        while reached:
+            key = reached.pop()
+            if self._states[key] in (State.WAITING, State.READY):
+                self._unready(key)
+                self._leave(key, State.BLOCKED)
+                self.blocked[key] = culprit
+                blocked.append(key)
+                reached.extend(self._children[key])
+        return blocked
+
+    def _unready(self, key: str) -> None:
+        if self._states[key] is State.READY:
+            self._ready[_group(self.steps[key])].remove(self._priorities[key])
+
+    def _leave(self, key: str, state: State) -> None:
+        self._running.pop(key, None)
+        self._states[key] = state
+        self._unfinished[self.steps[key].runs_as] -= 1
+        self._may_launch = True
+
+
+def _group(step: Step) -> Group:
+    return step.runs_as, step.resources
+
+
+def _priorities(steps: dict[str, Step], children: dict[str, list[str]]) -> dict[str, Priority]:
+    """Return the priority of every step: first what has most work behind it."""
+    cost: dict[str, float] = {}
+    depth: dict[str, int] = {}
+    for key in reversed(steps):
+        below = children[key]
+        cost[key] = steps[key].cost.operations + max((cost[child] for child in below), default=0.0)
+        depth[key] = 1 + max((depth[child] for child in below), default=0)
+    return {key: (-cost[key], -depth[key], key) for key in steps}

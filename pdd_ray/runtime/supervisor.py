@@ -1,0 +1,111 @@
+"""The loop around Ray: Tune runs while there are trials, plain polling while there are not."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import uuid
+from typing import TYPE_CHECKING
+
+from pdd_ray.errors import ResourceError
+from pdd_ray.runtime.attempts import MOST_CRASHES
+
+if TYPE_CHECKING:
+    from pdd_ray.runtime.driver import Driver
+    from pdd_ray.runtime.searcher import StageSearcher
+
+POLL_SECONDS = 0.1
+MOST_LOST_RUNS = 3
+"""Tune runs in a row that may end with an error while no trial was running."""
+
+log = logging.getLogger("ray")
+
+
+def run_until_done(driver: Driver) -> None:
+    """Run everything that can be run.
+
+    Raises:
+        StopRun: if the run is to end before.
+        ResourceError: if Tune can't be kept running.
+    """
+    lost_runs = 0
+    while driver.scheduler.active:
+        if not driver.scheduler.has_trials:
+            _poll_tasks(driver)
+        elif _run_trials(driver):
+            lost_runs = 0
+        else:
+            lost_runs += 1
+            if lost_runs >= MOST_LOST_RUNS:
+                msg = f"Ray Tune ended {lost_runs} times without having run anything"
+                raise ResourceError(msg)
+
+
+def _poll_tasks(driver: Driver) -> None:
+    while driver.scheduler.active and not driver.scheduler.has_trials:
+        driver.poll()
+        driver.tasks.wait(POLL_SECONDS)
+
+
+def _run_trials(driver: Driver) -> bool:
+    """Run Tune until no trial is left, or until it fails; return whether that got us on.
+
+    Ray's memory monitor killing the worker of one trial makes all of ``fit`` raise. Then
+    every running trial counts as having lost its worker.
+    """
+    from ray.tune import TuneError
+
+    from pdd_ray.runtime.searcher import StageSearcher
+
+    searcher = StageSearcher(driver)
+    before = len(driver.scheduler.running)
+    reason = "its Tune run ended"
+    try:
+        _fit(driver, searcher)
+    except (RuntimeError, TuneError) as error:
+        log.warning("Tune ended with an error: %s", error)
+        reason = " ".join(str(error).split())[:200]
+    except BaseException:
+        searcher.actors.kill()
+        raise
+    lost = searcher.give_up(reason)
+    return lost > 0 or not driver.scheduler.has_trials or before != len(driver.scheduler.running)
+
+
+def _fit(driver: Driver, searcher: StageSearcher) -> None:
+    from ray import tune
+
+    from pdd_ray.runtime.searcher import WatchingScheduler
+    from pdd_ray.runtime.trials import run_trial, trial_resources
+
+    calls = {
+        key: step.call for key, step in driver.scheduler.steps.items() if step.runs_as == "trial"
+    }
+    trainable = tune.with_parameters(run_trial, root=str(driver.store.root), calls=calls)
+    folder = driver.store.root / "tmp" / f"tune-{uuid.uuid4().hex[:8]}"
+    tuner = tune.Tuner(
+        tune.with_resources(trainable, trial_resources),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=WatchingScheduler(searcher),
+            num_samples=(len(calls) + 1) * MOST_CRASHES,
+            max_concurrent_trials=len(calls),
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="stages",
+            storage_path=str(folder),
+            failure_config=tune.FailureConfig(max_failures=0),
+            verbose=0,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _trial_name(trial: object) -> str:
+    return str(trial.trial_id)  # type: ignore[attr-defined] # Ray is untyped

@@ -1,0 +1,82 @@
+"""Steps as Ray tasks: launching them, asking for the finished ones, killing the rest."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+
+from pdd_ray.runtime.worker import Outcome, execute_and_tell
+from pdd_ray.steps import no_report, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pdd_ray.steps import Step, StepCall
+    from pdd_ray.store import Store
+
+
+def run_step(call: StepCall, root: str) -> Outcome:
+    """Execute a step in a worker; its progress goes to its file in the store."""
+    return execute_and_tell(call, root, no_report)
+
+
+class TaskPool:
+    """The tasks that were launched and not asked for yet.
+
+    Ray's own retries are off: whether a step is tried again is decided in one place, by its
+    progress. Workers that held no GPU are reused, so each loads torch once; Ray ends those
+    that did, because a CUDA context can't move to the GPU of the next task.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._root = str(store.root)
+        self._remote = ray.remote(run_step)
+        self._running: dict[Any, str] = {}
+
+    def launch(self, step: Step) -> None:
+        """Give ``step`` to Ray."""
+        resources = step.resources
+        reference = self._remote.options(
+            name=step.label or step.key,
+            num_cpus=resources.cpus,
+            num_gpus=resources.gpus,
+            memory=resources.memory,
+            max_retries=0,
+        ).remote(step.call, self._root)
+        self._running[reference] = step.key
+
+    def finished(self) -> Iterator[tuple[str, Outcome | str]]:
+        """Yield keys of tasks that ended, with the outcome or, if the worker died, the reason."""
+        ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
+        for reference in ready:
+            yield self._running.pop(reference), _result(reference)
+
+    def wait(self, seconds: float) -> None:
+        """Return when a task has ended, at the latest after ``seconds``."""
+        if self._running:
+            ray.wait(list(self._running), num_returns=1, timeout=seconds)
+        else:
+            time.sleep(seconds)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the keys of the tasks that run."""
+        return tuple(self._running.values())
+
+    def kill(self) -> None:
+        """End all tasks at once; what they saved of their progress stays."""
+        for reference in self._running:
+            ray.cancel(reference, force=True)
+        self._running.clear()
+
+
+def _result(reference: Any) -> Outcome | str:  # noqa: ANN401 - Ray's references are untyped
+    try:
+        outcome: Outcome = ray.get(reference)
+    except (RayTaskError, TaskCancelledError) as error:
+        return Outcome("failed", one_line(getattr(error, "cause", None) or error))
+    except RayError as error:
+        return type(error).__name__
+    return outcome

@@ -1,0 +1,96 @@
+"""What happens in a worker process, be it a task or a trial: one step is executed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Literal
+
+from pdd_ray.errors import DamagedArtifactError
+from pdd_ray.steps import execute, one_line
+from pdd_ray.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from pdd_ray.fingerprint import Json
+    from pdd_ray.steps import Report, StepCall
+
+REPORT_SECONDS = 1.0
+"""Shortest time between two reports that leave the worker."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the execution of a step ended, if its worker lived to tell.
+
+    Attributes:
+        status: ``done``, ``failed``, or ``damaged`` if an input is not what was committed.
+        message: One line about the failure.
+        damaged: Key of the damaged input.
+    """
+
+    status: Literal["done", "failed", "damaged"]
+    message: str = ""
+    damaged: str = ""
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the fields as plain values."""
+        return asdict(self)
+
+
+def execute_and_tell(call: StepCall, root: str, report: Report) -> Outcome:
+    """Execute ``call`` on the store in ``root``; ``report`` is called at most once a second."""
+    store = Store(root)
+    progress = _Progress(progress_path(store, call.key), report)
+    try:
+        execute(call, store, progress)
+    except DamagedArtifactError as error:
+        return Outcome("damaged", str(error), error.key)
+    except Exception as error:  # noqa: BLE001 - every error of a step becomes its outcome
+        return Outcome("failed", one_line(error))
+    finally:
+        progress.path.unlink(missing_ok=True)
+    return Outcome("done")
+
+
+def progress_path(store: Store, key: str) -> Path:
+    """Return the small file in which a running step's last report is."""
+    return store.root / "progress" / f"{key}.json"
+
+
+def read_progress(store: Store, key: str) -> Mapping[str, float]:
+    """Return the last report of the running step ``key``; empty if there is none."""
+    try:
+        found = json.loads(progress_path(store, key).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {str(name): float(value) for name, value in found.items()}
+
+
+class _Progress:
+    """Passes on what a step reports, at most once a second, and the end of it always."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self.path = path
+        self._report = report
+        self._last = float("-inf")
+
+    def __call__(self, progress: Mapping[str, float]) -> None:
+        now = time.monotonic()
+        if now - self._last < REPORT_SECONDS:
+            return
+        self._last = now
+        values = {name: float(value) for name, value in progress.items()}
+        with contextlib.suppress(OSError):  # a report that is lost harms nothing
+            self._write(json.dumps(values))
+        self._report(values)
+
+    def _write(self, text: str) -> None:
+        temporary = self.path.with_suffix(".tmp")
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(self.path)

@@ -1,0 +1,215 @@
+"""What a store knows of a sweep: its steps, how far they are, and its finished evaluations.
+
+Written when a sweep is run and read from any other shell; needs neither the data nor Ray::
+
+    sweeps/NAME/sweep.json      the resolved configuration, which can be run as it is
+    sweeps/NAME/steps.json      every step: key, kind, label, keys of its inputs
+    sweeps/NAME/planned.jsonl   every evaluation, its results still to be filled in
+    sweeps/NAME/records.jsonl   the finished evaluations when it was run last
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pdd_ray.errors import ConfigError, StoreError
+from pdd_ray.files import write_json
+from pdd_ray.progressive import finished_records, planned_records
+from pdd_ray.records import Record, read_records, write_records
+from pdd_ray.specs.load import load_sweep, resolved
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from pdd_ray.progressive import SweepPlan
+    from pdd_ray.specs.sweep import SweepSpec
+    from pdd_ray.store import Store
+
+
+KINDS = ("data", "start", "expert", "stage", "selection", "evaluation")
+"""Kinds of steps in the order of the method; others come after them."""
+
+
+class State(StrEnum):
+    """How far a step is, as far as the store tells."""
+
+    DONE = "done"
+    STARTED = "started"  # running, or it was interrupted
+    FAILED = "failed"
+    BLOCKED = "blocked"  # an input, or an input's input, failed
+    TODO = "to do"
+
+
+@dataclass(frozen=True)
+class SavedStep:
+    """A step of a sweep that was run; ``inputs`` holds the keys of its inputs by name."""
+
+    key: str
+    kind: str
+    label: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is.
+
+    Attributes:
+        sweep: Name of the sweep.
+        steps: Its steps, inputs before what reads them.
+        states: State by key.
+        failures: Last failure by key, as one line.
+    """
+
+    sweep: str
+    steps: tuple[SavedStep, ...]
+    states: Mapping[str, State]
+    failures: Mapping[str, str]
+
+    def count(self, state: State, kind: str | None = None) -> int:
+        """Return the number of steps in ``state``, of one kind or of all."""
+        return sum(
+            self.states[step.key] is state for step in self.steps if kind in (None, step.kind)
+        )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of steps, in the order of the method."""
+        return in_order({step.kind for step in self.steps})
+
+
+def in_order(kinds: Iterable[str]) -> tuple[str, ...]:
+    """Return ``kinds`` of steps in the order of the method."""
+    ranks = {kind: rank for rank, kind in enumerate(KINDS)}
+    return tuple(sorted(kinds, key=lambda kind: (ranks.get(kind, len(ranks)), kind)))
+
+
+def save_plan(plan: SweepPlan, store: Store) -> None:
+    """Write what :func:`read_status` and :func:`read_evaluations` need of ``plan``."""
+    folder = store.sweep_folder(plan.sweep.name)
+    steps = [
+        SavedStep(
+            step.key,
+            step.kind,
+            step.label,
+            {name: parent.key for name, parent in step.inputs.items()},
+        )
+        for step in plan.steps
+    ]
+    write_json(folder / "steps.json", [asdict(step) for step in steps])
+    write_records(folder / "planned.jsonl", planned_records(plan))
+    write_json(folder / "sweep.json", resolved(plan.sweep))
+
+
+def find_saved_sweep(source: str, store: Store) -> SweepSpec:
+    """Return the sweep ``source`` as it was run last on ``store``.
+
+    Args:
+        source: Its name; or a file or preset, of which only the name is read.
+        store: The store.
+
+    Raises:
+        ConfigError: if no such sweep was run on the store.
+    """
+    names = store.sweep_names()
+    if source not in names:
+        source = load_sweep(source, store=store).name
+    if source not in names:
+        msg = (
+            f"the sweep {source!r} was not run on the store {store.root}; there is: "
+            f"{', '.join(names) or 'none'}"
+        )
+        raise ConfigError(msg)
+    return load_sweep(str(store.sweep_folder(source) / "sweep.json"))
+
+
+def read_steps(sweep: str, store: Store) -> tuple[SavedStep, ...]:
+    """Return the steps of the sweep of this name, inputs before what reads them.
+
+    Raises:
+        StoreError: if they can't be read.
+    """
+    path = store.sweep_folder(sweep) / "steps.json"
+    try:
+        return tuple(SavedStep(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(_unreadable(path, error)) from error
+
+
+def read_evaluations(sweep: str, store: Store) -> tuple[list[Record], list[Record]]:
+    """Return the planned and the finished evaluations of the sweep of this name.
+
+    Raises:
+        StoreError: if they can't be read.
+    """
+    planned = read_records(store.sweep_folder(sweep) / "planned.jsonl")
+    return planned, finished_records(planned, store)
+
+
+def read_status(sweep: str, store: Store) -> SweepStatus:
+    """Return how far the sweep of this name is.
+
+    Raises:
+        StoreError: if its steps can't be read.
+    """
+    steps = read_steps(sweep, store)
+    states: dict[str, State] = {}
+    failures: dict[str, str] = {}
+    for step in steps:
+        failure = store.failure(step.key)
+        states[step.key] = _state(step, states, store, failed=failure is not None)
+        if failure is not None and states[step.key] is State.FAILED:
+            failures[step.key] = failure.message
+    return SweepStatus(sweep, steps, states, failures)
+
+
+def find_step(name: str, store: Store) -> SavedStep:
+    """Return the step whose label or key is ``name``, or the only one that begins so.
+
+    Raises:
+        ConfigError: if there is none, or several.
+    """
+    known = {step.key: step for sweep in store.sweep_names() for step in read_steps(sweep, store)}
+    exact = [step for step in known.values() if name in (step.key, step.label)]
+    found = exact or [step for step in known.values() if _begins(step, name)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        msg = f"no step {name!r} in the store {store.root}; `pdd-ray status` lists its sweeps"
+        raise ConfigError(msg)
+    raise ConfigError("\n".join(_ambiguous(name, found)))
+
+
+def _state(step: SavedStep, states: Mapping[str, State], store: Store, *, failed: bool) -> State:
+    if store.exists(step.key):
+        return State.DONE
+    if failed:
+        return State.FAILED
+    if any(states.get(key) in (State.FAILED, State.BLOCKED) for key in step.inputs.values()):
+        return State.BLOCKED
+    return State.STARTED if _has_begun(step.key, store) else State.TODO
+
+
+def _has_begun(key: str, store: Store) -> bool:
+    return (store.root / "partial" / key).is_dir() or (
+        store.root / "progress" / f"{key}.json"
+    ).is_file()
+
+
+def _begins(step: SavedStep, name: str) -> bool:
+    digest = step.key.rpartition("-")[2]
+    return any(text.startswith(name) for text in (step.key, digest, step.label))
+
+
+def _ambiguous(name: str, found: Sequence[SavedStep], most: int = 10) -> list[str]:
+    lines = [f"{name!r} is the beginning of {len(found)} steps; give more of it:"]
+    lines += [f"  {step.label}  {step.key}" for step in found[:most]]
+    return lines + (["  ..."] if len(found) > most else [])
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path} can't be read ({error}); run the sweep again to write it"

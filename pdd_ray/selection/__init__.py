@@ -1,0 +1,1 @@
+"""Selection of real images: coresets in the same form as synthetic sets."""

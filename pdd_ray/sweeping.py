@@ -1,0 +1,211 @@
+"""From a sweep to its results: plan it on a store, run it, keep its records.
+
+The command line is a thin layer above; a notebook calls the same::
+
+    store = Store("pdd-ray-store").open()
+    prepared = prepare(load_sweep("demo"), store)
+    report = run(prepared, RunOptions())
+    records = collect_records(prepared.plan, store)
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pdd_ray.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
+from pdd_ray.progressive import SweepPlan, collect_records, plan_sweep
+from pdd_ray.records import write_records
+from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunReport
+from pdd_ray.saved_sweeps import save_plan
+from pdd_ray.specs.expand import expand
+from pdd_ray.steps import Step, execute, one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pdd_ray.data.facts import DataFacts
+    from pdd_ray.runtime.interface import Display
+    from pdd_ray.specs.data import DataSpec
+    from pdd_ray.specs.sweep import SweepSpec
+    from pdd_ray.store import Store
+
+
+@dataclass(frozen=True)
+class PreparedSweep:
+    """A sweep, planned, with what its store already has.
+
+    Attributes:
+        plan: Its steps and evaluations.
+        store: The store.
+        experiments: Number of experiments.
+        cached: Keys of steps whose artifacts exist and are whole.
+        damaged: Why an artifact is not what was committed, by key; it has to be made again.
+    """
+
+    plan: SweepPlan
+    store: Store
+    experiments: int
+    cached: frozenset[str]
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sweep(self) -> SweepSpec:
+        """The sweep."""
+        return self.plan.sweep
+
+    @property
+    def missing(self) -> tuple[Step, ...]:
+        """The steps that are to be done, inputs before what reads them."""
+        return tuple(step for step in self.plan.steps if step.key not in self.cached)
+
+
+def prepare(sweep: SweepSpec, store: Store) -> PreparedSweep:
+    """Return ``sweep`` with its plan and what ``store`` already has of it.
+
+    Raises:
+        ConfigError: if the sweep can't be carried out.
+        DataError: if a data set can't be read.
+    """
+
+    @cache
+    def facts(spec: DataSpec) -> DataFacts:
+        from pdd_ray.data.facts import read_facts
+
+        return read_facts(spec, store.root / "facts")
+
+    experiments = expand(sweep)
+    plan = plan_sweep(sweep, experiments, facts)
+    cached, damaged = _look_up(plan, store)
+    return PreparedSweep(plan, store, len(experiments), cached, damaged)
+
+
+def run(
+    prepared: PreparedSweep,
+    options: RunOptions | None = None,
+    display: Display | None = None,
+    *,
+    serial: bool = False,
+) -> RunReport:
+    """Do what is missing, write the records of what is finished, and return what became of it.
+
+    Damaged artifacts are set aside first. Neither Ray nor torch is imported if nothing is missing.
+
+    Args:
+        prepared: What is to be done.
+        options: How Ray is used; on this machine if not given.
+        display: Who is told what happens.
+        serial: Do the steps one after the other in this process, and end at the first error.
+
+    Raises:
+        ResourceError: if Ray can't be had, or a step asks for more than it has.
+        StoreError: if the store can't be used.
+    """
+    store = prepared.store.open()
+    for key in prepared.damaged:
+        store.set_aside(key)
+    save_plan(prepared.plan, store)
+    report = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
+    records = collect_records(prepared.plan, store)
+    write_records(store.sweep_folder(prepared.sweep.name) / "records.jsonl", records)
+    return report
+
+
+def check_complete(report: RunReport, prepared: PreparedSweep) -> None:
+    """Return if every step is done.
+
+    Raises:
+        StepsFailedError: with one line per failed step.
+        InterruptedRunError: if the run was stopped.
+    """
+    if report.failed:
+        raise StepsFailedError("\n".join(_failure_lines(report, prepared.plan.steps)))
+    if report.interrupted or not report.complete:
+        done = len(prepared.plan.steps) - len(report.left)
+        msg = (
+            f"stopped with {done} of {len(prepared.plan.steps)} steps done; "
+            "run the same command again to continue"
+        )
+        raise InterruptedRunError(msg)
+
+
+def _look_up(plan: SweepPlan, store: Store) -> tuple[frozenset[str], dict[str, str]]:
+    cached: set[str] = set()
+    damaged: dict[str, str] = {}
+    for step in plan.steps:
+        if not store.exists(step.key):
+            continue
+        try:
+            store.verify(step.key, quick=True)
+            cached.add(step.key)
+        except DamagedArtifactError as error:
+            damaged[step.key] = str(error)
+    return frozenset(cached), damaged
+
+
+def _execute(
+    prepared: PreparedSweep, options: RunOptions, display: Display, *, serial: bool
+) -> RunReport:
+    if not prepared.missing:
+        return RunReport(cached=tuple(step.key for step in prepared.plan.steps))
+    if serial:
+        return _run_in_this_process(prepared, display)
+    from pdd_ray.runtime.run import run_on_ray
+
+    return run_on_ray(prepared.plan.steps, prepared.store, options, display)
+
+
+def _run_in_this_process(prepared: PreparedSweep, display: Display) -> RunReport:
+    """Execute the missing steps like :func:`pdd_ray.steps.run_serially`, but shown."""
+    started = time.monotonic()
+    waiting = list(prepared.missing)
+    done: list[str] = []
+    failed: dict[str, str] = {}
+    interrupted = False
+    display.begin(prepared.plan.steps, prepared.cached)
+    try:
+        while waiting and not failed:
+            step = waiting[0]
+            message = _execute_shown(step, prepared.store, display)
+            if message is None:
+                done.append(waiting.pop(0).key)
+            else:
+                failed[waiting.pop(0).key] = message
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        display.end()
+    return RunReport(
+        done=tuple(done),
+        cached=tuple(prepared.cached),
+        failed=failed,
+        left=tuple(step.key for step in waiting),
+        interrupted=interrupted,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _execute_shown(step: Step, store: Store, display: Display) -> str | None:
+    """Execute ``step``; return why it failed, if it did."""
+    started = time.monotonic()
+    display.started(step)
+    try:
+        execute(step.call, store, lambda progress: display.progress(step, progress))
+    except Exception as error:  # noqa: BLE001 - every error of a step is reported as its failure
+        display.failed(step, one_line(error), ())
+        return one_line(error)
+    display.finished(step, time.monotonic() - started)
+    return None
+
+
+def _failure_lines(report: RunReport, steps: tuple[Step, ...]) -> list[str]:
+    labels = {step.key: step.label for step in steps}
+    count = len(report.failed)
+    lines = [f"{count} step{'s' if count > 1 else ''} failed, {len(report.blocked)} blocked by it"]
+    for key, message in report.failed.items():
+        lines.append(f"  {labels[key]}: {message}  (pdd-ray logs {labels[key]})")
+    if report.left:
+        lines.append(f"{len(report.left)} more steps were not tried")
+    return lines

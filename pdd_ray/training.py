@@ -1,0 +1,213 @@
+"""The one supervised training loop; experts, transitions and evaluations call it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pdd_ray.augment import dsa
+from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.seeding import generator
+from pdd_ray.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEST_BATCH = 256
+SECONDS_BETWEEN_SAVES = 20.0
+
+Batch = tuple[Tensor, dsa.Draw | None]
+"""Indices of the images of one step, int64 [b], and their augmentation."""
+
+Batches = Callable[[int], Iterable[Batch]]
+"""Gives the batches of an epoch (0-based)."""
+
+
+@dataclass(frozen=True)
+class Sgd:
+    """Stochastic gradient descent with momentum and weight decay on all parameters.
+
+    ``v = momentum * v + g + weight_decay * w``, ``w -= learning_rate * v``; the first step has
+    ``v = g``. With ``reset_at_drop`` the buffers are emptied where the learning rate drops.
+    """
+
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    reset_at_drop: bool = False
+
+
+@dataclass
+class TrainingState:
+    """What training changes: a network, its momentum buffers, and how many epochs are done."""
+
+    model: nn.Module
+    buffers: list[Tensor] | None = None
+    epoch: int = 0
+
+    def save(self, path: Path) -> None:
+        """Write the state to ``path``."""
+        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+        for index, buffer in enumerate(self.buffers or []):
+            tensors[f"buffer.{index:04d}"] = buffer
+        save_tensors(path, tensors, {"epoch": self.epoch})
+
+    def load(self, path: Path) -> None:
+        """Take over the state that :meth:`save` wrote to ``path``."""
+        tensors, metadata = load_tensors(path)
+        device = next(self.model.parameters()).device
+        names = [name for name in tensors if name.startswith("model.")]
+        self.model.load_state_dict({name[len("model.") :]: tensors[name] for name in names})
+        buffers = sorted(name for name in tensors if name.startswith("buffer."))
+        self.buffers = [tensors[name].to(device) for name in buffers] or None
+        self.epoch = int(metadata["epoch"])
+
+
+def reference_learning_rates(learning_rate: float, epochs: int) -> list[float]:
+    """Return the learning rate of every pass of the reference's training on synthetic images.
+
+    ``epochs + 1`` passes; a tenth after the pass with index ``epochs // 2 + 1``
+    (specification, section 7).
+    """
+    drop = epochs // 2 + 1
+    return [learning_rate if epoch <= drop else 0.1 * learning_rate for epoch in range(epochs + 1)]
+
+
+def random_batches(
+    images: Tensor, batch_size: int, strategy: str, seed: int, *names: str | int
+) -> Batches:
+    """Return shuffled batches with one augmentation each; the last short one is kept.
+
+    Epoch ``e`` draws from the stream ``(seed, *names, e)`` alone, so that training can continue
+    at any epoch.
+    """
+    count, _, height, width = images.shape
+
+    def epoch_batches(epoch: int) -> Iterable[Batch]:
+        source = generator(seed, *names, epoch)
+        for indices in torch.randperm(count, generator=source).split(batch_size):
+            yield indices, dsa.draw(strategy, len(indices), height, width, source)
+
+    return epoch_batches
+
+
+def train(
+    state: TrainingState,
+    images: Tensor,
+    labels: Tensor,
+    learning_rates: Sequence[float],
+    batches: Batches,
+    sgd: Sgd,
+    *,
+    compile_batch_size: int | None = None,
+    after_epoch: Callable[[int, float], None] | None = None,
+) -> TrainingState:
+    """Train ``state.model`` in place with mean cross-entropy, and return the state.
+
+    Args:
+        state: Network and momentum buffers; epochs below ``state.epoch`` are taken as done.
+        images: [N, C, H, W], on the network's device.
+        labels: Classes, int64 [N].
+        learning_rates: One per epoch.
+        batches: Gives the batches of an epoch.
+        sgd: The optimiser.
+        compile_batch_size: Compile the loss for batches of this size; others run eagerly.
+        after_epoch: Called with the number of epochs done and the epoch's mean loss.
+
+    Raises:
+        NonFiniteLossError: if the loss of an epoch is not finite.
+    """
+    parameters = list(state.model.train().parameters())
+    loss_of = _loss_function(state.model, compile_batch_size)
+    for epoch in range(state.epoch, len(learning_rates)):
+        if sgd.reset_at_drop and epoch and learning_rates[epoch] < learning_rates[epoch - 1]:
+            state.buffers = None
+        optimiser = _optimiser(parameters, learning_rates[epoch], sgd, state.buffers)
+        total = images.new_zeros(())
+        seen = 0
+        for indices, draw in batches(epoch):
+            chosen = indices.to(images.device)
+            loss = loss_of(dsa.apply(images[chosen], draw), labels[chosen])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            total += loss.detach() * len(indices)
+            seen += len(indices)
+        state.buffers = _buffers(optimiser, parameters)
+        state.epoch = epoch + 1
+        mean_loss = float(total) / seen
+        if not math.isfinite(mean_loss):
+            msg = f"the training loss is {mean_loss} in epoch {epoch + 1}; lower the learning rate"
+            raise NonFiniteLossError(msg)
+        if after_epoch is not None:
+            after_epoch(state.epoch, mean_loss)
+    return state
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the share of ``images`` [N, C, H, W] that ``model`` in eval mode gets right."""
+    was_training = model.training
+    model.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=images.device)
+    for batch, truth in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True):
+        correct += (model(batch).argmax(dim=1) == truth).sum()
+    model.train(was_training)
+    return int(correct) / len(labels)
+
+
+class PeriodicSave:
+    """Saves at most once in :data:`SECONDS_BETWEEN_SAVES`; call it wherever saving is possible."""
+
+    def __init__(self, save: Callable[[], None]) -> None:
+        self._save = save
+        self._last = time.monotonic()
+
+    def __call__(self) -> None:
+        """Save if it is time."""
+        if time.monotonic() - self._last >= SECONDS_BETWEEN_SAVES:
+            self._save()
+            self._last = time.monotonic()
+
+
+def _loss_function(
+    model: nn.Module, compile_batch_size: int | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    def eager(images: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(model(images), labels)
+
+    if compile_batch_size is None:
+        return eager
+    compiled = torch.compile(eager, dynamic=False)
+
+    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
+        return (compiled if len(labels) == compile_batch_size else eager)(images, labels)
+
+    return loss_of
+
+
+def _optimiser(
+    parameters: list[nn.Parameter], learning_rate: float, sgd: Sgd, buffers: list[Tensor] | None
+) -> torch.optim.SGD:
+    optimiser = torch.optim.SGD(
+        parameters,
+        lr=learning_rate,
+        momentum=sgd.momentum,
+        weight_decay=sgd.weight_decay,
+        foreach=True,
+    )
+    if buffers is not None and sgd.momentum:
+        for parameter, buffer in zip(parameters, buffers, strict=True):
+            optimiser.state[parameter]["momentum_buffer"] = buffer.clone()
+    return optimiser
+
+
+def _buffers(optimiser: torch.optim.SGD, parameters: list[nn.Parameter]) -> list[Tensor] | None:
+    states = [optimiser.state[parameter].get("momentum_buffer") for parameter in parameters]
+    return None if any(buffer is None for buffer in states) else states

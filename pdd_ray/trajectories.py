@@ -1,0 +1,75 @@
+"""Trajectories: the parameters of one expert after every epoch, one file per expert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+
+from pdd_ray.tensors import load_tensors, save_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pdd_ray.models.flat import FlatModel
+
+FILE = "trajectory.safetensors"
+PARAMETERS_FILE = "parameters.safetensors"
+
+
+def save_trajectory(
+    folder: Path, snapshots: Sequence[Tensor], network: FlatModel, storage: str
+) -> None:
+    """Write ``snapshots`` (each [P], in the order of ``network.names``) as [E + 1, P].
+
+    ``storage`` is ``float32`` or ``float16``.
+    """
+    stacked = torch.stack(list(snapshots)).to(getattr(torch, storage))
+    save_tensors(folder / FILE, {"snapshots": stacked}, _layout(network))
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One expert's file, of which single snapshots are read."""
+
+    path: Path
+
+    @property
+    def length(self) -> int:
+        """Number of snapshots, epochs + 1."""
+        with safe_open(self.path, framework="pt") as file:
+            shape: list[int] = file.get_slice("snapshots").get_shape()
+        return shape[0]
+
+    def snapshots(self, *epochs: int) -> list[Tensor]:
+        """Return the parameters after ``epochs`` epochs each, float32 [P], without the rest."""
+        with safe_open(self.path, framework="pt") as file:
+            rows = file.get_slice("snapshots")
+            return [rows[epoch].float() for epoch in epochs]
+
+
+def open_trajectory(folder: Path) -> Trajectory:
+    """Return the trajectory in the artifact ``folder``."""
+    return Trajectory(folder / FILE)
+
+
+def save_parameters(folder: Path, parameters: Tensor, network: FlatModel) -> None:
+    """Write one parameter vector [P]."""
+    save_tensors(folder / PARAMETERS_FILE, {"parameters": parameters}, _layout(network))
+
+
+def load_parameters(folder: Path) -> Tensor:
+    """Return the parameter vector [P] written by :func:`save_parameters`."""
+    return load_tensors(folder / PARAMETERS_FILE)[0]["parameters"]
+
+
+def _layout(network: FlatModel) -> dict[str, list[list[int] | str]]:
+    return {
+        "names": list(network.names),
+        "shapes": [list(shape) for shape in network.shapes],
+    }

@@ -1,0 +1,1 @@
+"""Sweep files: what is run, and nothing that computes."""

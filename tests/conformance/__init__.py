@@ -1,0 +1,1 @@
+"""Conformance with what the reference implementations compute."""

@@ -1,0 +1,115 @@
+"""Steps: identity, order, and the one way in which they are executed."""
+
+import pytest
+
+from pdd_ray.errors import DamagedArtifactError, NonFiniteLossError
+from pdd_ray.steps import (
+    Cost,
+    Resources,
+    Step,
+    choose_device,
+    execute,
+    run_serially,
+    topological,
+)
+from pdd_ray.store import Store
+
+HERE = __name__
+executed: list[str] = []
+
+
+def write(context):
+    executed.append(context.label)
+    parents = [(folder / "text").read_text() for folder in context.inputs.values()]
+    (context.output / "text").write_text(context.config["text"] + "".join(parents))
+
+
+def fail(context):
+    (context.output / "text").write_text("half")
+    raise NonFiniteLossError("the loss is nan\nin iteration 3")
+
+
+def step(text, **inputs):
+    return Step("note", f"{HERE}:write", {"text": text}, inputs, label=text)
+
+
+@pytest.fixture
+def store(tmp_path):
+    executed.clear()
+    return Store(tmp_path / "store").open()
+
+
+def test_the_key_depends_on_what_makes_the_result():
+    base = Step("note", "m:f", {"a": 1})
+    assert base.key == Step("note", "m:f", {"a": 1}).key
+    assert base.key.startswith("note-")
+    parent = Step("note", "m:f", {"a": 0})
+    different = [
+        Step("other", "m:f", {"a": 1}),
+        Step("note", "m:g", {"a": 1}),
+        Step("note", "m:f", {"a": 2}),
+        Step("note", "m:f", {"a": 1}, {"parent": parent}),
+        Step("note", "m:f", {"a": 1}, {"parent": base}),
+        Step("note", "m:f", {"a": 1}, {"other": parent}),
+    ]
+    assert len({base.key, *(other.key for other in different)}) == 7
+
+
+def test_the_key_does_not_depend_on_how_it_is_run():
+    base = Step("note", "m:f", {"a": 1})
+    same = Step(
+        "note",
+        "m:f",
+        {"a": 1},
+        label="x",
+        runs_as="trial",
+        resources=Resources(cpus=4, gpus=1),
+        device="cpu",
+        cost=Cost(operations=1),
+    )
+    assert base.key == same.key
+
+
+def test_order_is_inputs_first_and_each_key_once():
+    first = step("first")
+    left, right = step("left", a=first), step("right", a=step("first"))
+    last = step("last", a=left, b=right)
+    assert [s.label for s in topological([last])] == ["first", "left", "right", "last"]
+
+
+def test_what_exists_is_not_executed_again(store):
+    last = step("last", a=step("first"))
+    run_serially([last], store)
+    run_serially([last, step("more", a=last)], store)
+    assert executed == ["first", "last", "more"]
+    assert (store.folder(last.key) / "text").read_text() == "lastfirst"
+
+
+def test_a_failure_is_recorded_and_leaves_no_artifact(store):
+    bad = Step("note", f"{HERE}:fail", {}, label="bad")
+    with pytest.raises(NonFiniteLossError):
+        execute(bad.call, store)
+    assert not store.exists(bad.key)
+    assert store.failure(bad.key).message == "the loss is nan in iteration 3"
+    assert "Traceback" in store.log_path(bad.key).read_text()
+    assert not list((store.root / "tmp").iterdir())
+
+
+def test_a_damaged_input_is_not_used(store):
+    first = step("first")
+    run_serially([first], store)
+    (store.folder(first.key) / "text").write_text("other")
+    with pytest.raises(DamagedArtifactError, match=first.key):
+        run_serially([step("last", a=first)], store)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "device"), [("auto", 0, "cpu"), ("cpu", 1, "cpu"), ("cuda", 0, "cuda")]
+)
+def test_the_device_follows_the_resources(wanted, gpus, device):
+    assert choose_device(wanted, gpus) == device
+
+
+def test_threads_are_whole_cpus():
+    assert Resources(cpus=0.5).threads == 1
+    assert Resources(cpus=3).threads == 3

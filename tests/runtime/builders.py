@@ -1,0 +1,89 @@
+"""Steps to run, and a display that remembers what it is told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pdd_ray.steps import Cost, Resources, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
+
+
+def make_step(
+    label: str,
+    inputs: Sequence[Step] = (),
+    *,
+    function: str = "empty",
+    runs_as: Any = "task",  # noqa: ANN401 - one of two words
+    resources: Resources = Resources(),  # noqa: B008 - frozen
+    operations: float = 0.0,
+    **config: Any,  # noqa: ANN401 - JSON
+) -> Step:
+    """Return a step; trials are of the kind ``stage``, tasks are of the kind ``expert``."""
+    return Step(
+        kind="stage" if runs_as == "trial" else "expert",
+        function=f"tests.runtime.step_functions:{function}",
+        config={"label": label, **config},
+        inputs={step.label: step for step in inputs},
+        label=label,
+        runs_as=runs_as,
+        resources=resources,
+        cost=Cost(operations=operations),
+    )
+
+
+class Recorder:
+    """A display that keeps a list of (event, label)."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+        self.reports: list[Mapping[str, float]] = []
+
+    def begin(self, steps: Sequence[Step], cached: Collection[str]) -> None:
+        self.events.append(("begin", f"{len(steps)} {len(cached)}"))
+
+    def started(self, step: Step) -> None:
+        self.events.append(("started", step.label))
+
+    def progress(self, step: Step, progress: Mapping[str, float]) -> None:
+        self.events.append(("progress", step.label))
+        self.reports.append(progress)
+
+    def finished(self, step: Step, seconds: float) -> None:
+        self.events.append(("finished", step.label))
+
+    def failed(self, step: Step, message: str, blocked: Sequence[Step]) -> None:
+        self.events.append(("failed", step.label))
+
+    def retried(self, step: Step, reason: str) -> None:
+        self.events.append(("retried", step.label))
+
+    def end(self) -> None:
+        self.events.append(("end", ""))
+
+    def of(self, event: str) -> list[str]:
+        """Return the labels of one event, in order."""
+        return [label for name, label in self.events if name == event]
+
+
+class Reacting(Recorder):
+    """A recorder that also does something at the first report of a step."""
+
+    def __init__(self, react: Callable[[], None]) -> None:
+        super().__init__()
+        self._react = react
+
+    def progress(self, step: Step, progress: Mapping[str, float]) -> None:
+        if not self.of("progress"):
+            self._react()
+        super().progress(step, progress)
+
+
+def counted(folder: Path, label: str) -> list[int]:
+    """Return the numbers that :func:`step_functions.counting` counted, with repetitions."""
+    names = [path.name.partition(".")[0] for path in folder.iterdir()]
+    return sorted(
+        int(name.removeprefix(f"{label}-")) for name in names if name.startswith(f"{label}-")
+    )

@@ -1,0 +1,75 @@
+"""Functions of steps that tests run on workers; they load nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.files import write_text
+from pdd_ray.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from pdd_ray.steps import StepContext
+
+
+def empty(context: StepContext) -> None:
+    (context.output / "name.txt").write_text(context.label)
+
+
+def draws(context: StepContext) -> None:
+    """Write numbers from a stream named in the configuration, after those of the inputs."""
+    stream = random.Random(derive_seed(int(context.config["seed"]), "draws"))
+    lines = [(folder / "draws.txt").read_text() for folder in context.inputs.values()]
+    lines.append(repr([stream.random() for _ in range(5)]))
+    (context.output / "draws.txt").write_text("\n".join(lines))
+
+
+def failing(context: StepContext) -> None:
+    msg = f"the loss is nan in iteration {context.config['iteration']}"
+    raise NonFiniteLossError(msg)
+
+
+def logged(context: StepContext) -> None:
+    """Write when it began and ended, by whom it was run, and on what."""
+    folder = Path(context.config["folder"])
+    note = folder / f"{context.label}.{os.getpid()}.{time.monotonic_ns()}"
+    begun = time.monotonic()
+    time.sleep(float(context.config.get("seconds", 0)))
+    context.report({"fraction": 1.0, "loss": 0.5})
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    write_text(note, f"{begun} {time.monotonic()} {os.getpid()} [{gpus}]")
+    (context.output / "empty").touch()
+
+
+def counting(context: StepContext) -> None:
+    """Count to ``until``, keeping the progress; die once at ``dies_at`` or wait at ``waits_at``.
+
+    Every number that is counted is written to ``folder``, so that repeated work shows.
+    """
+    folder, saved = Path(context.config["folder"]), context.partial / "count"
+    count = int(saved.read_text()) if saved.exists() else 0
+    while count < int(context.config["until"]):
+        count += 1
+        (folder / f"{context.label}-{count}.{time.monotonic_ns()}").touch()
+        write_text(saved, str(count))
+        context.report({"fraction": count / int(context.config["until"])})
+        if count == context.config.get("dies_at"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        while count == context.config.get("waits_at") and not (folder / "go").exists():
+            time.sleep(0.05)
+    (context.output / "count").write_text(str(count))
+
+
+def dying(_context: StepContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def torch_threads(context: StepContext) -> None:
+    import torch
+
+    (context.output / "threads").write_text(str(torch.get_num_threads()))
