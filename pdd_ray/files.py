@@ -12,12 +12,16 @@ from pdd_ray.fingerprint import Json
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """Call ``write`` with a temporary path beside ``path``, then move the result into place.
 
-    The content is on disk before the move, so that a crash leaves the old file or the new one.
+    The content is on disk before the move, so that a crash leaves the old file or the new one. The
+    file gets the user's default permissions, also where ``write`` sets its own (safetensors does).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)
         flush_to_disk(temporary)
         temporary.replace(path)
     finally:

@@ -6,14 +6,19 @@ import re
 from typing import TYPE_CHECKING
 
 from analysis.tables import make_table, render
+from pdd_ray.errors import ConfigError
 from pdd_ray.files import write_text
+from pdd_ray.progressive import planned_records
 from pdd_ray.saved_sweeps import read_evaluations, read_steps
+from pdd_ray.specs.expand import BASE_VARIANT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from analysis.cells import Table
     from pdd_ray.fingerprint import Json
+    from pdd_ray.progressive import SweepPlan
     from pdd_ray.records import Record
     from pdd_ray.saved_sweeps import SavedStep
     from pdd_ray.specs.sweep import SweepSpec
@@ -36,7 +41,11 @@ def table_text(sweep: SweepSpec, store: Store, form: str = "md") -> str:
         StoreError: if the evaluations can't be read.
     """
     planned, finished = read_evaluations(sweep.name, store)
-    table = make_table(
+    return render(_make_table(sweep, planned, finished), form)
+
+
+def _make_table(sweep: SweepSpec, planned: Sequence[Record], finished: Sequence[Record]) -> Table:
+    return make_table(
         finished,
         sweep.table.rows,
         sweep.table.columns,
@@ -45,11 +54,27 @@ def table_text(sweep: SweepSpec, store: Store, form: str = "md") -> str:
         planned=planned,
         order=_orders(sweep, planned),
     )
-    return render(table, form)
 
 
-def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> str:
-    """Write the table, the plot and the pictures of ``sweep``; return the table as Markdown.
+def check_table(plan: SweepPlan) -> None:
+    """Check, before anything is run, that the table of a sweep can be made.
+
+    Raises:
+        ConfigError: for table fields that its records won't have.
+    """
+    sweep = plan.sweep
+    baseline = sweep.table.baseline
+    if baseline is not None and baseline not in (sweep.variants or {BASE_VARIANT: {}}):
+        variants = ", ".join(sweep.variants) or BASE_VARIANT
+        raise ConfigError(f"table.baseline {baseline!r} is not a variant; there is {variants}")
+    _make_table(sweep, planned_records(plan), ())
+
+
+def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> str | None:
+    """Write the table, the plot and the pictures of ``sweep``.
+
+    Returns:
+        The table as Markdown, None as long as no evaluation is finished.
 
     Args:
         sweep: The sweep.
@@ -70,7 +95,7 @@ def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> s
         write_plot(finished, plot)
     if pictures or not (folder / "images").exists():
         write_pictures(sweep.name, store)
-    return text
+    return text if finished else None
 
 
 def write_plot(records: Iterable[Record], path: Path) -> Path:

@@ -10,18 +10,22 @@ done once.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray import costs
-from pdd_ray.data.facts import DataFacts, step_config, validation_counts
-from pdd_ray.errors import ConfigError
+from pdd_ray.data.facts import DataFacts, step_config
+from pdd_ray.errors import DamagedArtifactError
+from pdd_ray.experiments import check_experiment, experiment_id
 from pdd_ray.records import Record
 from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
 from pdd_ray.steps import Cost, Resources, Step, topological
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
     from pdd_ray.fingerprint import Json
     from pdd_ray.specs.data import DataSpec
     from pdd_ray.specs.expand import Experiment
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from pdd_ray.store import Store
 
 GIGABYTE = 1_000_000_000
+RESULTS = ("step_size", "test_accuracy", "validation_accuracy", "test_images")
+"""Fields of a record that its evaluation's ``result.json`` gives."""
 
 
 @dataclass(frozen=True)
@@ -97,33 +103,6 @@ def plan_experiment(
     return list(planner.evaluations())
 
 
-def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
-    """Refuse what would fail later: too few images of a class, too short trajectories.
-
-    Raises:
-        ConfigError: naming the experiment, what it asks for, and what there is.
-    """
-    spec = experiment.spec
-    held_out = validation_counts(facts, spec.data.validation_fraction)
-    available = [n - v for n, v in zip(facts.train_counts, held_out, strict=True)]
-    smallest = min(available)
-    name = facts.classes[available.index(smallest)]
-    taken = 0
-    for stage, entry in enumerate(spec.stages, start=1):
-        method = spec.stage_method(stage)
-        matching = isinstance(method, TrajectoryMatchingSpec)
-        taken = entry.images_per_class + (0 if matching else taken)
-        if taken > smallest:
-            msg = (
-                f"experiment {experiment_id(experiment)} needs {taken} images per class in stage "
-                f"{stage}, class {name!r} has {smallest} train images (without the validation "
-                "slice); lower images_per_class"
-            )
-            raise ConfigError(msg)
-        if isinstance(method, TrajectoryMatchingSpec) and stage == 1:
-            _check_length(experiment, method)
-
-
 def collect_records(plan: SweepPlan, store: Store) -> list[Record]:
     """Return the records of the finished evaluations of ``plan``, in its order."""
     return finished_records(planned_records(plan), store)
@@ -139,12 +118,6 @@ def finished_records(planned: Iterable[Record], store: Store) -> list[Record]:
     return [_with_results(record, store) for record in planned if store.exists(record.key)]
 
 
-def experiment_id(experiment: Experiment) -> str:
-    """Return a readable name: ``variant/axis=value/seed0``."""
-    axes = [f"{axis.rsplit('.', 1)[-1]}={_short(value)}" for axis, value in experiment.axes.items()]
-    return "/".join([experiment.variant, *axes, f"seed{experiment.seed}"])
-
-
 class _Planner:
     """Makes the steps of one experiment."""
 
@@ -155,34 +128,35 @@ class _Planner:
         self.resources = resources
         self.model = self.spec.model.to_json()
         self.costs = costs.Costs(self.spec, facts)
-        self._steps: dict[str, Step] = {}
+        # Made once each: otherwise planning would take time exponential in the stages.
+        self.data = cache(self._data)
+        self.stage = cache(self._stage)
+        self.start = cache(self._start)
+        self.expert = cache(self._expert)
+        self.evaluation = cache(self._evaluation)
 
     def evaluations(self) -> Iterator[PlannedEvaluation]:
         """Yield every evaluation that the experiment reports."""
         spec = self.spec.evaluation
         last = len(self.spec.stages)
         prefixes = range(1, last + 1) if spec.prefixes == "all" else [last]
-        for mode in spec.modes:
-            for model in spec.models or (self.spec.model,):
-                for stages in prefixes:
-                    union = mode == "union"
-                    epochs = (
-                        spec.epochs_of_union(stages) if union else spec.epochs_per_stage(stages)
-                    )
-                    for network in range(spec.networks):
-                        step = self.evaluation(mode, model, network, stages, epochs)
-                        yield PlannedEvaluation(
-                            step=step,
-                            experiment=self.experiment,
-                            mode=mode,
-                            stages=stages,
-                            model=model.label,
-                            network=network,
-                            epochs=epochs,
-                            stage_step=self.stage(stages),
-                        )
+        models = spec.models or (self.spec.model,)
+        networks = range(spec.networks)
+        for mode, model, stages, network in product(spec.modes, models, prefixes, networks):
+            union = mode == "union"
+            epochs = spec.epochs_of_union(stages) if union else spec.epochs_per_stage(stages)
+            yield PlannedEvaluation(
+                step=self.evaluation(mode, model, network, stages, epochs),
+                experiment=self.experiment,
+                mode=mode,
+                stages=stages,
+                model=model.label,
+                network=network,
+                epochs=epochs,
+                stage_step=self.stage(stages),
+            )
 
-    def data(self) -> Step:
+    def _data(self) -> Step:
         """Return the step that prepares the data set."""
         return self._step(
             "data",
@@ -193,7 +167,7 @@ class _Planner:
             self.costs.data(),
         )
 
-    def stage(self, stage: int) -> Step:
+    def _stage(self, stage: int) -> Step:
         """Return the step that makes S_stage, conditioned on U_{stage - 1}."""
         method = self.spec.stage_method(stage)
         per_class = self.spec.stages[stage - 1].images_per_class
@@ -226,7 +200,7 @@ class _Planner:
             trial=trial,
         )
 
-    def start(self, stage: int, chain: int) -> Step:
+    def _start(self, stage: int, chain: int) -> Step:
         """Return the transition of ``chain`` to theta_stage (stage > 1)."""
         inputs = {"stage": self.stage(stage - 1)}
         if stage > 2:
@@ -245,7 +219,7 @@ class _Planner:
             self.costs.start(stage),
         )
 
-    def expert(self, stage: int, chain: int) -> Step:
+    def _expert(self, stage: int, chain: int) -> Step:
         """Return the trajectory of ``chain`` from theta_stage on real data."""
         epochs = expert_epochs(self.spec.experts.epochs, self.spec.stage_method(stage), stage)
         expert = self.spec.experts.to_json()
@@ -269,7 +243,7 @@ class _Planner:
             self.costs.expert(epochs),
         )
 
-    def evaluation(
+    def _evaluation(
         self, mode: str, model: ModelSpec, network: int, stages: int, epochs: int
     ) -> Step:
         """Return the evaluation of one network after ``stages`` stages in ``mode``.
@@ -315,19 +289,17 @@ class _Planner:
         *,
         trial: bool = False,
     ) -> Step:
-        if name not in self._steps:
-            self._steps[name] = Step(
-                kind=kind,
-                function=function,
-                config=config,
-                inputs=inputs,
-                label=f"{experiment_id(self.experiment)}/{name}",
-                runs_as="trial" if trial else "task",
-                resources=_resources(self.resources, kind),
-                device=self.resources.device,
-                cost=cost,
-            )
-        return self._steps[name]
+        return Step(
+            kind=kind,
+            function=function,
+            config=config,
+            inputs=inputs,
+            label=f"{experiment_id(self.experiment)}/{name}",
+            runs_as="trial" if trial else "task",
+            resources=_resources(self.resources, kind),
+            device=self.resources.device,
+            cost=cost,
+        )
 
 
 def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
@@ -339,18 +311,6 @@ def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
     if stage == 1 or not isinstance(method, TrajectoryMatchingSpec):
         return first_stage
     return method.max_start_epoch - 1 + method.expert_epochs
-
-
-def _check_length(experiment: Experiment, method: TrajectoryMatchingSpec) -> None:
-    needed = method.max_start_epoch - 1 + method.expert_epochs
-    epochs = experiment.spec.experts.epochs
-    if epochs < needed:
-        msg = (
-            f"experiment {experiment_id(experiment)} has experts of {epochs} epochs; "
-            f"max_start_epoch {method.max_start_epoch} and expert_epochs {method.expert_epochs} "
-            f"need at least {needed}: raise experts.epochs or lower method.max_start_epoch"
-        )
-        raise ConfigError(msg)
 
 
 def _resources(resources: ResourcesSpec, kind: str) -> Resources:
@@ -389,22 +349,10 @@ def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:
 
 
 def _with_results(planned: Record, store: Store) -> Record:
-    text = (store.folder(planned.key) / "result.json").read_text(encoding="utf-8")
-    result = json.loads(text)
-    return replace(
-        planned,
-        step_size=result["step_size"],
-        test_accuracy=result["test_accuracy"],
-        validation_accuracy=result["validation_accuracy"],
-        test_images=result["test_images"],
-        seconds=store.manifest(planned.key)["seconds"],
-    )
-
-
-def _short(value: Json) -> str:
-    """Return an axis value for a label: ``3x2`` for stages, compact JSON for other structures."""
-    if isinstance(value, Mapping):
-        if set(value) == {"count", "images_per_class"}:
-            return f"{value['count']}x{value['images_per_class']}"
-        return json.dumps(value, separators=(",", ":")).replace("/", "|")
-    return str(value).replace("/", "|")
+    try:
+        text = (store.folder(planned.key) / "result.json").read_text(encoding="utf-8")
+        result = {name: json.loads(text)[name] for name in RESULTS}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = f"its result.json can't be read ({error})"
+        raise DamagedArtifactError(planned.key, reason) from error
+    return replace(planned, **result, seconds=store.manifest(planned.key)["seconds"])

@@ -67,10 +67,14 @@ class Record:
     axes: dict[str, Json] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:
-        """Return the record as one flat mapping; axes under their own names."""
+        """Return the record as one flat mapping, axes under their own names.
+
+        An axis that is named like a field (``stages``) is called ``grid.stages``.
+        """
         values = asdict(self)
         axes = values.pop("axes")
-        return {**values, **axes}
+        named = {f"grid.{name}" if name in values else name: axes[name] for name in axes}
+        return {**values, **named}
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

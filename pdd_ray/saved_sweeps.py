@@ -16,9 +16,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pdd_ray.errors import ConfigError, StoreError
-from pdd_ray.files import write_json
+from pdd_ray.files import write_json, write_text
 from pdd_ray.progressive import finished_records, planned_records
 from pdd_ray.records import Record, read_records, write_records
+from pdd_ray.runtime.worker import progress_path
 from pdd_ray.specs.load import load_sweep, resolved
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def save_plan(plan: SweepPlan, store: Store) -> None:
     ]
     write_json(folder / "steps.json", [asdict(step) for step in steps])
     write_records(folder / "planned.jsonl", planned_records(plan))
-    write_json(folder / "sweep.json", resolved(plan.sweep))
+    write_text(folder / "sweep.json", json.dumps(resolved(plan.sweep), indent=1) + "\n")
 
 
 def find_saved_sweep(source: str, store: Store) -> SweepSpec:
@@ -167,6 +168,11 @@ def read_status(sweep: str, store: Store) -> SweepStatus:
     return SweepStatus(sweep, steps, states, failures)
 
 
+def is_running(key: str, store: Store) -> bool:
+    """Return whether a worker reports the progress of ``key``, or was killed while it did."""
+    return progress_path(store, key).is_file()
+
+
 def find_step(name: str, store: Store) -> SavedStep:
     """Return the step whose label or key is ``name``, or the only one that begins so.
 
@@ -187,17 +193,14 @@ def find_step(name: str, store: Store) -> SavedStep:
 def _state(step: SavedStep, states: Mapping[str, State], store: Store, *, failed: bool) -> State:
     if store.exists(step.key):
         return State.DONE
+    if is_running(step.key, store):
+        return State.STARTED
     if failed:
         return State.FAILED
     if any(states.get(key) in (State.FAILED, State.BLOCKED) for key in step.inputs.values()):
         return State.BLOCKED
-    return State.STARTED if _has_begun(step.key, store) else State.TODO
-
-
-def _has_begun(key: str, store: Store) -> bool:
-    return (store.root / "partial" / key).is_dir() or (
-        store.root / "progress" / f"{key}.json"
-    ).is_file()
+    begun = (store.root / "partial" / step.key).is_dir()
+    return State.STARTED if begun else State.TODO
 
 
 def _begins(step: SavedStep, name: str) -> bool:

@@ -14,8 +14,8 @@ An artifact exists if, and only if, its folder does: it is written under a tempo
 renamed. Nothing here imports torch or Ray.
 """
 
+import contextlib
 import json
-import os
 import shutil
 import time
 import uuid
@@ -165,9 +165,10 @@ class Store:
 
     def set_aside(self, key: str) -> Path:
         """Move the artifact ``key`` to ``damaged/`` so that it is made again; return where."""
-        target = self.root / "damaged" / f"{key}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        name = f"{key}-{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:8]}"
+        target = self.root / "damaged" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if self.folder(key).exists():
+        with contextlib.suppress(FileNotFoundError):  # somebody else has set it aside
             self.folder(key).rename(target)
         return target
 

@@ -113,15 +113,23 @@ def run(
     return report
 
 
-def check_complete(report: RunReport, prepared: PreparedSweep) -> None:
+def check_complete(
+    report: RunReport, prepared: PreparedSweep, log_command: str = "pdd-ray logs"
+) -> None:
     """Return if every step is done.
+
+    Args:
+        report: What became of the steps.
+        prepared: The sweep.
+        log_command: What shows the log of a step if its label is added.
 
     Raises:
         StepsFailedError: with one line per failed step.
         InterruptedRunError: if the run was stopped.
     """
     if report.failed:
-        raise StepsFailedError("\n".join(_failure_lines(report, prepared.plan.steps)))
+        lines = _failure_lines(report, prepared.plan.steps, log_command)
+        raise StepsFailedError("\n".join(lines))
     if report.interrupted or not report.complete:
         done = len(prepared.plan.steps) - len(report.left)
         msg = (
@@ -200,12 +208,11 @@ def _execute_shown(step: Step, store: Store, display: Display) -> str | None:
     return None
 
 
-def _failure_lines(report: RunReport, steps: tuple[Step, ...]) -> list[str]:
+def _failure_lines(report: RunReport, steps: tuple[Step, ...], log_command: str) -> list[str]:
     labels = {step.key: step.label for step in steps}
-    count = len(report.failed)
-    lines = [f"{count} step{'s' if count > 1 else ''} failed, {len(report.blocked)} blocked by it"]
+    failed = f"{len(report.failed)} step{'s' if len(report.failed) > 1 else ''} failed"
+    lines = [f"{failed}, {len(report.blocked)} need what failed, {len(report.left)} were not tried"]
     for key, message in report.failed.items():
-        lines.append(f"  {labels[key]}: {message}  (pdd-ray logs {labels[key]})")
-    if report.left:
-        lines.append(f"{len(report.left)} more steps were not tried")
+        lines.append(f"  {labels[key]}: {message}  ({log_command} {labels[key]})")
+    lines.append("run the same command again to try them again")
     return lines

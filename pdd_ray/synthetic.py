@@ -21,7 +21,7 @@ FILE = "synthetic.safetensors"
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SyntheticSet:
     """An immutable union U_i of synthetic sets S_1 .. S_i, stage by stage.
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pdd_ray.augment import dsa
+from pdd_ray.compilation import compiled
 from pdd_ray.errors import NonFiniteLossError
 from pdd_ray.seeding import generator
 from pdd_ray.tensors import load_tensors, save_tensors
@@ -184,10 +185,10 @@ def _loss_function(
 
     if compile_batch_size is None:
         return eager
-    compiled = torch.compile(eager, dynamic=False)
+    fast = compiled(eager)
 
     def loss_of(images: Tensor, labels: Tensor) -> Tensor:
-        return (compiled if len(labels) == compile_batch_size else eager)(images, labels)
+        return (fast if len(labels) == compile_batch_size else eager)(images, labels)
 
     return loss_of
 

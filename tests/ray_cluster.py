@@ -7,7 +7,6 @@ one that is used starts Ray, the others find it.
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +24,13 @@ def ray_cluster() -> Iterator[None]:
     """Have Ray running, with workers that can import the functions of tests."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *([before] if before else [])])
-    with warnings.catch_warnings():
-        # Ray announces changes of its own with FutureWarnings when it is imported and started.
-        warnings.simplefilter("ignore", FutureWarning)
-        import ray
+    import ray
 
-        from pdd_ray.runtime.cluster import start_local
+    from pdd_ray.runtime.cluster import start_local
 
-        owner = not ray.is_initialized()
-        if owner:
-            start_local(cpus=2, gpus=2)
+    owner = not ray.is_initialized()
+    if owner:
+        start_local(cpus=2, gpus=2)
     yield
     if owner:
         ray.shutdown()

@@ -85,6 +85,7 @@ def plan(
     sweep: SweepArgument,
     overrides: OverridesArgument = None,
     store: StoreOption = DEFAULT_STORE,
+    cpus: Annotated[int | None, typer.Option(min=1, help="CPUs to assume.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and take."""
@@ -92,16 +93,19 @@ def plan(
 
     prepared = _prepare(sweep, overrides, Store(store))
     if as_json:
-        show_json(plan_as_json(prepared))
+        show_json(plan_as_json(prepared, cpus))
     else:
-        show("\n".join(plan_lines(prepared)))
+        show("\n".join(plan_lines(prepared, cpus)))
 
 
 def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedSweep:
+    from pdd_ray.outputs import check_table
     from pdd_ray.specs.load import load_sweep
     from pdd_ray.sweeping import prepare
 
-    return prepare(load_sweep(sweep, overrides or (), store), store)
+    prepared = prepare(load_sweep(sweep, overrides or (), store), store)
+    check_table(prepared.plan)
+    return prepared
 
 
 def _run(prepared: PreparedSweep, options: RunOptions, store: Path, *, serial: bool) -> None:
@@ -110,13 +114,12 @@ def _run(prepared: PreparedSweep, options: RunOptions, store: Path, *, serial: b
     from pdd_ray.runtime.display import create_display
     from pdd_ray.sweeping import check_complete, run
 
-    say("\n".join(plan_lines(prepared)))
-    for problem in prepared.damaged.values():
-        say(f"{problem}; it is set aside and made again")
+    say("\n".join(plan_lines(prepared, options.cpus)))
     report = run(prepared, options, create_display(), serial=serial)
     text = write_outputs(prepared.sweep, prepared.store, pictures=bool(report.done))
-    show(text)
-    check_complete(report, prepared)
+    if text is not None:
+        show(text)
+    check_complete(report, prepared, f"pdd-ray logs{store_hint(store)}")
     say("\n".join(_next_commands(prepared, store)))
 
 

@@ -120,4 +120,7 @@ def _show_from(path: Path, position: int) -> int:
 
 
 def _has_ended(key: str, store: Store) -> bool:
-    return store.exists(key) or store.failure(key) is not None
+    from pdd_ray.saved_sweeps import is_running
+
+    failed = store.failure(key) is not None and not is_running(key, store)
+    return failed or store.exists(key)

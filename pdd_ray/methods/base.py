@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pdd_ray.trajectories import Trajectory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StageInputs:
     """What one stage is made from.
 
@@ -48,7 +48,7 @@ class StageInputs:
         return self.previous.stages + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """An iterate that may be handed on: prepared images [N, C, H, W] and step size alpha."""
 
@@ -56,7 +56,7 @@ class Candidate:
     step_size: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StageOutcome:
     """What one stage makes.
 

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from pdd_ray.augment import dsa
+from pdd_ray.compilation import compiled
 from pdd_ray.errors import NonFiniteLossError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 Gradient = Literal["exact", "tesla", "unrolled"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class InnerStep:
     """One step of the student: indices into the union, int64 [b], and their augmentation.
 
@@ -37,7 +38,7 @@ class InnerStep:
     draw: dsa.Draw | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segment:
     """The part of an expert's trajectory to match: its first and last parameters, [P] each."""
 
@@ -57,7 +58,7 @@ class Segment:
         return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Union:
     """The images that the student trains on: frozen ones of earlier stages, then new ones.
 
@@ -77,7 +78,7 @@ class Union:
         return dsa.apply(union[step.indices], step.draw), self.labels[step.indices]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MatchingGradient:
     """The matching loss with its gradients.
 
@@ -104,8 +105,8 @@ class InnerFunctions:
         self.slope = self._eager_slope
         self.adjoint = self._eager_adjoint
         if compile:
-            self.slope = torch.compile(self._functional_slope, fullgraph=True, dynamic=False)
-            self.adjoint = torch.compile(self._functional_adjoint, fullgraph=True, dynamic=False)
+            self.slope = compiled(self._functional_slope)
+            self.adjoint = compiled(self._functional_adjoint)
 
     def loss(self, theta: Tensor, batch: Tensor, labels: Tensor) -> Tensor:
         """Return the mean cross-entropy l, []."""
@@ -141,7 +142,8 @@ class InnerFunctions:
         self, theta: Tensor, batch: Tensor, labels: Tensor, adjoint: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         def product(theta: Tensor, batch: Tensor) -> Tensor:
-            return adjoint @ torch.func.grad(self.loss)(theta, batch, labels)
+            slope: Tensor = torch.func.grad(self.loss)(theta, batch, labels)
+            return adjoint @ slope
 
         derivative = torch.func.grad_and_value(product, argnums=(0, 1))
         (d_theta, d_batch), value = derivative(theta, batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ from pdd_ray.tensors import load_tensors, save_tensors
 from pdd_ray.training import PeriodicSave
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from torch import Tensor
@@ -185,14 +187,15 @@ class _Stage:
             (height, width),
             source,
         )
-        result = matching_gradient(
-            self.functions,
-            Union(state.images, self.labels, self.frozen),
-            state.step_size,
-            segment,
-            steps,
-            self.spec.gradient,
-        )
+        with self._naming(state.iteration + 1):
+            result = matching_gradient(
+                self.functions,
+                Union(state.images, self.labels, self.frozen),
+                state.step_size,
+                segment,
+                steps,
+                self.spec.gradient,
+            )
         self._apply(state, result.images, result.step_size)
         state.iteration += 1
         state.record(
@@ -207,7 +210,10 @@ class _Stage:
         if state.iteration in state.curves.get("candidate_iteration", []):
             return
         candidate = Candidate(state.images.detach().clone(), float(state.step_size))
-        accuracy = validation_accuracy(candidate, self.new_labels, self.inputs, self.spec.selection)
+        with self._naming(state.iteration):
+            accuracy = validation_accuracy(
+                candidate, self.new_labels, self.inputs, self.spec.selection
+            )
         if accuracy > state.best_accuracy:
             state.best, state.best_accuracy = candidate, accuracy
             state.best_iteration = state.iteration
@@ -252,6 +258,15 @@ class _Stage:
             state.step_size, d_step_size, step_size, spec.step_size_learning_rate, spec.momentum
         )
         state.momentum = (images, step_size)
+
+    @contextmanager
+    def _naming(self, iteration: int) -> Iterator[None]:
+        """Say in which iteration a loss was not finite."""
+        try:
+            yield
+        except NonFiniteLossError as error:
+            msg = f"in iteration {iteration} of stage {self.inputs.stage} {error}"
+            raise NonFiniteLossError(msg) from error
 
     def _check_finite(self, state: MatchingState) -> None:
         loss, step_size = state.curves["loss"][-1], state.curves["step_size"][-1]

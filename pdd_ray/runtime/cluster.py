@@ -14,17 +14,18 @@ from pdd_ray.errors import ResourceError
 from pdd_ray.runtime.capacity import Capacity, ElasticCapacity, FixedCapacity, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from pdd_ray.runtime.interface import RunOptions
-    from pdd_ray.steps import Step
 
 ELASTIC_STEPS = 256
 """Steps that are asked of a growing cluster at once."""
 OBJECT_STORE_BYTES = 100 * 2**20
 """Nothing of size goes through Ray's object store: artifacts are read from the store."""
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-DRIVER_ENVIRONMENT = {
+WORKER_ENVIRONMENT = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
+"""Read by Ray in the workers: trials stay in the folder in which they were started."""
+ENVIRONMENT = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
@@ -33,10 +34,9 @@ DRIVER_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    **WORKER_ENVIRONMENT,
 }
-"""Read by Ray in the driver: no output, no files and no signal handlers of its own."""
-WORKER_ENVIRONMENT = {"RAY_CHDIR_TO_TRIAL_DIR": "0"}
-"""Read by Ray in the workers: trials stay in the folder in which they were started."""
+"""Read by Ray in this process: no output, no files and no signal handlers of its own."""
 
 
 class Cluster:
@@ -81,7 +81,7 @@ def connected(options: RunOptions, messages: Path, trial_cpus: float) -> Iterato
     Raises:
         ResourceError: if Ray can't be started or reached.
     """
-    with _environment(DRIVER_ENVIRONMENT | WORKER_ENVIRONMENT), _messages_to(messages):
+    with _environment(ENVIRONMENT), _messages_to(messages):
         import ray
 
         if ray.is_initialized():
@@ -103,15 +103,16 @@ def start_local(cpus: int | None = None, gpus: int | None = None, spare_cpus: in
         # A token of our own: Ray would write one to the home folder. It stays set, because Ray
         # remembers the first one for the life of the process.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    ray.init(
-        address="local",
-        num_cpus=(usable_cpus() if cpus is None else cpus) + spare_cpus,
-        num_gpus=gpus,
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        configure_logging=False,
-    )
+    with _environment(ENVIRONMENT):
+        ray.init(
+            address="local",
+            num_cpus=(usable_cpus() if cpus is None else cpus) + spare_cpus,
+            num_gpus=gpus,
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
 
 
 def usable_cpus() -> int:
@@ -122,45 +123,6 @@ def usable_cpus() -> int:
         return max(1, min(cpus, int(quota) // int(period)))
     except (OSError, ValueError):  # no container, or "max": no quota
         return cpus
-
-
-def check_fits(steps: Iterable[Step], capacity: Capacity) -> None:
-    """Make sure that each of ``steps`` fits on some machine, rather than wait for ever.
-
-    Raises:
-        ResourceError: naming the kind of step, what it asks for and what there is.
-    """
-    if not isinstance(capacity, FixedCapacity):
-        return
-    for resources, kind in {step.resources: step.kind for step in steps}.items():
-        if not capacity.fits(resources):
-            asked = describe(resources.cpus, resources.gpus, resources.memory)
-            there = "; ".join(
-                describe(node.cpus, node.gpus, node.memory) for node in capacity.nodes
-            )
-            reason = _reason(resources.cpus, resources.gpus, capacity)
-            msg = (
-                f"{kind} steps ask for {asked} each, {reason}: {there or 'no machine'}; "
-                f"lower resources.{kind} or use a larger cluster"
-            )
-            raise ResourceError(msg)
-
-
-def describe(cpus: float, gpus: float, memory: float | None) -> str:
-    """Return resources in words."""
-    text = f"{cpus:g} CPUs, {gpus:g} GPUs"
-    return text if memory is None else f"{text}, {memory / 2**30:.1f} GiB"
-
-
-def _reason(cpus: float, gpus: float, capacity: FixedCapacity) -> str:
-    whole = {
-        "GPUs": (gpus, sum(node.gpus for node in capacity.nodes)),
-        "CPUs": (cpus, sum(node.cpus for node in capacity.nodes)),
-    }
-    for name, (asked, there) in whole.items():
-        if asked > there:
-            return f"more {name} than the cluster has"
-    return "more than any machine of the cluster has"
 
 
 def _init_twice(options: RunOptions, spare_cpus: int) -> None:
@@ -189,7 +151,7 @@ def _init(options: RunOptions, spare_cpus: int) -> None:
         ray.init(
             address=options.address,
             log_to_driver=False,
-            configure_logging=False,
+            logging_level=logging.WARNING,
             runtime_env={"env_vars": WORKER_ENVIRONMENT},
         )
 

@@ -54,7 +54,8 @@ def run_on_ray(
 
 def _run(scheduler: Scheduler, store: Store, options: RunOptions, display: Display) -> bool:
     """Run all that is to be done; return whether the user stopped it."""
-    from pdd_ray.runtime.cluster import check_fits, connected
+    from pdd_ray.runtime.cluster import connected
+    from pdd_ray.runtime.requirements import check_fits
 
     steps = [scheduler.steps[key] for key in scheduler.keys(*UNFINISHED)]
     trial_cpus = max((step.resources.cpus for step in steps if step.runs_as == "trial"), default=0)
@@ -68,11 +69,13 @@ def _run(scheduler: Scheduler, store: Store, options: RunOptions, display: Displ
         display.begin(tuple(scheduler.steps.values()), frozenset(scheduler.cached))
         driver = Driver(scheduler, store, options, display, cluster.capacity, interrupts)
         try:
-            run_until_done(driver)
+            try:
+                run_until_done(driver)
+            finally:
+                driver.tasks.kill()
         except StopRun:
             pass
         finally:
-            driver.tasks.kill()
             display.end()
         return interrupts.requested
 

@@ -66,7 +66,7 @@ class StageSearcher(Searcher):  # type: ignore[misc] # Ray is untyped
         if key is None:
             return
         if error or not result or "status" not in result:
-            self._ended.append((key, "the process of its trial ended"))
+            self._ended.append((key, self.actors.last_error))
         else:
             fields = {name: result[name] for name in ("status", "message", "damaged")}
             self._ended.append((key, Outcome(**fields)))

@@ -37,7 +37,10 @@ def run_until_done(driver: Driver) -> None:
         else:
             lost_runs += 1
             if lost_runs >= MOST_LOST_RUNS:
-                msg = f"Ray Tune ended {lost_runs} times without having run anything"
+                msg = (
+                    f"Ray Tune ended {lost_runs} times without having run anything; "
+                    f"see {driver.store.root / 'logs' / 'ray.log'}"
+                )
                 raise ResourceError(msg)
 
 
@@ -50,10 +53,9 @@ def _poll_tasks(driver: Driver) -> None:
 def _run_trials(driver: Driver) -> bool:
     """Run Tune until no trial is left, or until it fails; return whether that got us on.
 
-    Ray's memory monitor killing the worker of one trial makes all of ``fit`` raise. Then
-    every running trial counts as having lost its worker.
+    When ``fit`` raises, every running trial counts as having lost its worker.
     """
-    from ray.tune import TuneError
+    from ray.exceptions import RayError
 
     from pdd_ray.runtime.searcher import StageSearcher
 
@@ -62,8 +64,8 @@ def _run_trials(driver: Driver) -> bool:
     reason = "its Tune run ended"
     try:
         _fit(driver, searcher)
-    except (RuntimeError, TuneError) as error:
-        log.warning("Tune ended with an error: %s", error)
+    except (RayError, RuntimeError, ValueError, AssertionError) as error:
+        log.warning("Tune ended with an error", exc_info=True)
         reason = " ".join(str(error).split())[:200]
     except BaseException:
         searcher.actors.kill()

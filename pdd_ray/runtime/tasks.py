@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from pdd_ray.store import Store
 
 
+KILL_SECONDS = 3.0
+"""Longest wait for killed workers to be gone."""
+
+
 def run_step(call: StepCall, root: str) -> Outcome:
     """Execute a step in a worker; its progress goes to its file in the store."""
     return execute_and_tell(call, root, no_report)
@@ -66,10 +70,15 @@ class TaskPool:
         return tuple(self._running.values())
 
     def kill(self) -> None:
-        """End all tasks at once; what they saved of their progress stays."""
-        for reference in self._running:
-            ray.cancel(reference, force=True)
+        """End all tasks at once; what they saved of their progress stays.
+
+        Waits until their workers are gone, so that a run after this one is alone.
+        """
+        references = list(self._running)
         self._running.clear()
+        for reference in references:
+            ray.cancel(reference, force=True)
+        ray.wait(references, num_returns=len(references), timeout=KILL_SECONDS)
 
 
 def _result(reference: Any) -> Outcome | str:  # noqa: ANN401 - Ray's references are untyped

@@ -64,7 +64,7 @@ class ExperimentSpec(FrozenModel):
     def stage_method(self, stage: int) -> MethodSpec:
         """Return the method of stage ``stage`` (1-based) with the stage's changes applied."""
         changes = self.stages[stage - 1].method
-        return type(self.method).model_validate({**self.method.model_dump(), **changes})
+        return type(self.method).model_validate(_changed(self.method.model_dump(), changes))
 
 
 class StepResources(FrozenModel):
@@ -95,3 +95,15 @@ class ResourcesSpec(FrozenModel):
     """Training and testing one network."""
     max_concurrent_stages: int = Field(default=64, ge=1)
     """Most stage trials at the same time."""
+
+
+def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Return ``values`` changed by ``changes``, mapping by mapping."""
+    merged = dict(values)
+    for name, change in changes.items():
+        old = merged.get(name)
+        if isinstance(old, dict) and isinstance(change, dict):
+            merged[name] = _changed(old, change)
+        else:
+            merged[name] = change
+    return merged

@@ -47,9 +47,6 @@ class Ended:
     err: str
 
 
-Cli = "Callable[..., Ended]"
-
-
 @pytest.fixture
 def cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Call the command line in this process."""

@@ -47,16 +47,16 @@ def test_status_counts_steps_by_kind_and_state(folder: Path, cli: Callable[..., 
 
 def test_status_reads_states_from_the_store(folder: Path, cli: Callable[..., Ended]):
     store = Store(folder / "store")
-    failed, started = (find_step(f"pdd/seed0/stage{n}", store).key for n in (1, 1))
-    for step in read_status("tiny", store).steps:
+    failed = find_step("pdd/seed0/stage1", store).key
+    steps = read_status("tiny", store).steps
+    for step in steps:
         if step.label.startswith("pdd"):
             store.set_aside(step.key)
     store.record_failure(failed, "NonFiniteLossError: the loss is nan")
     expert = find_step("pdd/seed0/stage1/expert0", store).key
     (store.partial(expert) / "state").touch()
-    states = {step.label: read_status("tiny", store).states[step.key]
-              for step in read_status("tiny", store).steps}  # fmt: skip
-    assert started == failed
+    found = read_status("tiny", store).states
+    states = {step.label: found[step.key] for step in steps}
     assert states["pdd/seed0/stage1/expert0"] is State.STARTED
     assert states["pdd/seed0/stage1"] is State.FAILED
     assert states["pdd/seed0/stage2"] is State.BLOCKED

@@ -36,13 +36,21 @@ def test_a_plan_counts_steps_by_kind(fresh: Path, cli: Callable[..., Ended]):
         ["selection", "2", "2"],
         ["evaluation", "4", "4"],
     ]
-    assert "13 steps (1 more are shared), 0 cached, 13 steps to do" in lines
+    assert lines[9] == "13 steps (1 more are shared), 0 cached, 13 steps to do"
+    assert "(speed: data, start, expert, stage, selection, evaluation from a model)" in lines[10]
+
+
+def test_a_plan_uses_speeds_that_were_measured(folder: Path, cli: Callable[..., Ended]):
+    line = cli("plan", "tiny.yaml", "seeds=[1]", "--cpus", "64").out.splitlines()[-1]
+    assert " on 64 CPUs, " in line
+    assert "(speed: start, expert, stage, selection, evaluation measured on this store)" in line
 
 
 def test_a_plan_as_json_lists_every_step(folder: Path, cli: Callable[..., Ended]):
     plan = json.loads(cli("plan", "tiny.yaml", "--json").out)
     assert plan["schema"] == "pdd-ray/plan/1"
     assert (plan["cached"], plan["to_do"], len(plan["steps"])) == (13, 0, 13)
+    assert plan["estimate"]["seconds"] == 0
     assert all(step["cached"] for step in plan["steps"])
     keys = [step["key"] for step in plan["steps"]]
     needed = [set(step["inputs"].values()) <= set(keys[:n]) for n, step in enumerate(plan["steps"])]
@@ -101,6 +109,7 @@ def test_a_failed_step_is_named_with_its_cause_and_its_log(fresh: Path, cli: Cal
     assert error[0].startswith("error: 1 step failed")
     assert error[1].startswith("  pdd/seed0/stage")
     assert error[1].endswith(f"(pdd-ray logs {error[1].split(':')[0].strip()})")
+    assert error[-1] == "run the same command again to try them again"
     label = error[1].split(":")[0].strip()
     assert "Traceback" in cli("logs", label, "--store", "pdd-ray-store").out
     status = cli("status")
@@ -160,6 +169,10 @@ def test_the_demo_is_the_preset_of_that_name(
         (("run", "tinny.yaml"), 2, "error: no sweep 'tinny.yaml'"),
         (("run", "tiny.yaml", "stages.images_per_class=500"), 2, "error: experiment random/seed0"),
         (("plan", "tiny.yaml", "data={source: npz, root: no.npz}"), 2, "error: data.root "),
+        (("run", "tiny.yaml", "table.rows=[varient]"), 2,
+         "error: tables can't show 'varient': records have "),
+        (("run", "tiny.yaml", "table.baseline=none"), 2,
+         "error: table.baseline 'none' is not a variant; there is random, pdd"),
         (("run", "tiny.yaml", "--store", "tiny.yaml"), 4, "error: the store "),
         (("status",), 4, "error: there is no store at "),
         (("table", "tiny"), 4, "error: there is no store at "),

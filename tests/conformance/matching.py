@@ -57,8 +57,14 @@ class Progress:
 
 
 def check_matching(vector: Vector) -> None:
-    """Check one or several outer iterations with exact gradients, computed in both ways."""
-    for gradient in ("exact", "unrolled"):
+    """Check one or several outer iterations with exact gradients.
+
+    The slow twin is checked in float64 only: its other order of operations can move a ReLU input
+    within float32 rounding of zero to the other side, which changes the gradient by far more than
+    rounding (step 19 of a reference vector has an input of 3e-7).
+    """
+    both: tuple[Gradient, ...] = ("exact", "unrolled")
+    for gradient in both if vector.dtype == torch.float64 else both[:1]:
         progress = _first(vector)
         for suffix in _iterations(vector):
             steps = _steps(vector, suffix)

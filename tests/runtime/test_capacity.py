@@ -6,7 +6,8 @@ import pytest
 
 from pdd_ray.errors import ResourceError
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
-from pdd_ray.runtime.cluster import check_fits, usable_cpus
+from pdd_ray.runtime.cluster import usable_cpus
+from pdd_ray.runtime.requirements import check_fits
 from pdd_ray.steps import Resources
 from tests.runtime.builders import make_step
 
@@ -85,10 +86,10 @@ def test_on_a_cluster_of_others_idle_actors_are_in_the_way_of_anything():
 @pytest.mark.parametrize(
     ("wanted", "reason"),
     [
-        (Resources(cpus=1, gpus=3), "stage steps ask for 1 CPUs, 3 GPUs each, more GPUs than the"),
+        (Resources(cpus=1, gpus=3), "stage steps ask for 1 CPU, 3 GPUs each, more GPUs than the"),
         (Resources(cpus=9), "more CPUs than the cluster has"),
         (Resources(cpus=4), "more than any machine of the cluster has"),
-        (Resources(cpus=1, memory=2**31), "ask for 1 CPUs, 0 GPUs, 2.0 GiB"),
+        (Resources(cpus=1, memory=2**31), "ask for 1 CPU, 0 GPUs, 2.1 GB"),
     ],
 )
 def test_a_step_that_fits_nowhere_is_refused_by_name(wanted: Resources, reason: str):
@@ -96,6 +97,12 @@ def test_a_step_that_fits_nowhere_is_refused_by_name(wanted: Resources, reason: 
     step = make_step("stage 1", runs_as="trial", resources=wanted)
     with pytest.raises(ResourceError, match=reason):
         check_fits([make_step("small"), step], capacity)
+
+
+def test_more_than_one_gpu_and_a_fraction_is_refused():
+    step = make_step("stage", runs_as="trial", resources=Resources(gpus=1.5))
+    with pytest.raises(ResourceError, match=r"resources.stage.gpus \(=1.5\) must be whole"):
+        check_fits([step], ElasticCapacity(9))
 
 
 def test_a_growing_cluster_refuses_nothing():

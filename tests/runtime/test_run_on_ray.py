@@ -44,7 +44,10 @@ def run(
 
 
 def diamonds(cpus: float = 1.0) -> list[Step]:
-    """Return two experiments that share a prefix: data, experts, stage 1; then stage 2."""
+    """Return two experiments that share a prefix: data, experts, stage 1; then stage 2.
+
+    Stage 2b is a task, because starting another process for a trial takes seconds.
+    """
 
     def make(label: str, seed: int, *inputs: Step, runs_as: str = "task") -> Step:
         resources = Resources(cpus=cpus)
@@ -53,16 +56,11 @@ def diamonds(cpus: float = 1.0) -> list[Step]:
         )
 
     data = make("data", 0)
-    first = make(
-        "stage 1", 1, make("expert 1", 2, data), make("expert 2", 3, data), runs_as="trial"
-    )
-    last = []
-    for name, seed in (("a", 4), ("b", 5)):
-        second = make(
-            f"stage 2{name}", 6, first, make(f"expert {name}", seed, first), runs_as="trial"
-        )
-        last.append(make(f"evaluation {name}", 7, second))
-    return last
+    experts = make("expert 1", 2, data), make("expert 2", 3, data)
+    first = make("stage 1", 1, *experts, runs_as="trial")
+    second_a = make("stage 2a", 6, first, make("expert a", 4, first), runs_as="trial")
+    second_b = make("stage 2b", 6, first, make("expert b", 5, first))
+    return [make("evaluation a", 7, second_a), make("evaluation b", 7, second_b)]
 
 
 def contents(store: Store) -> dict[str, Any]:
@@ -229,7 +227,7 @@ def test_workers_are_reused(store: Store, folder: Path):
 
 def test_more_than_the_cluster_has_is_refused_at_once(store: Store, recorder: Recorder):
     steps = [make_step("stage", runs_as="trial", resources=Resources(cpus=1, gpus=3))]
-    with pytest.raises(ResourceError, match="stage steps ask for 1 CPUs, 3 GPUs each, more GPUs"):
+    with pytest.raises(ResourceError, match="stage steps ask for 1 CPU, 3 GPUs each, more GPUs"):
         run(steps, store, recorder)
     assert recorder.events == []
 
@@ -350,7 +348,10 @@ def killed_steps(folder: Path) -> list[Step]:
 
 
 def start_driver(store: Store, folder: Path) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {
+        name: text for name, text in os.environ.items() if not name.startswith("RAY_AUTH")
+    }
+    environment["PYTHONPATH"] = str(ROOT)
     return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT, str(store.root), str(folder)],
         env=environment,

@@ -1,0 +1,76 @@
+"""What is known of an experiment before anything is computed: its name, and what it lacks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from pdd_ray.data.facts import validation_counts
+from pdd_ray.errors import ConfigError
+from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
+
+if TYPE_CHECKING:
+    from pdd_ray.data.facts import DataFacts
+    from pdd_ray.fingerprint import Json
+    from pdd_ray.specs.expand import Experiment
+
+
+def experiment_id(experiment: Experiment) -> str:
+    """Return a readable name: ``variant/axis=value/seed0``."""
+    axes = [f"{axis.rsplit('.', 1)[-1]}={_short(value)}" for axis, value in experiment.axes.items()]
+    return "/".join([experiment.variant, *axes, f"seed{experiment.seed}"])
+
+
+def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
+    """Refuse what would fail later: too few images of a class, too short trajectories.
+
+    Raises:
+        ConfigError: naming the experiment, what it asks for, and what there is.
+    """
+    spec = experiment.spec
+    held_out = validation_counts(facts, spec.data.validation_fraction)
+    available = [n - v for n, v in zip(facts.train_counts, held_out, strict=True)]
+    smallest = min(available)
+    name = facts.classes[available.index(smallest)]
+    taken = 0
+    for stage, entry in enumerate(spec.stages, start=1):
+        method = spec.stage_method(stage)
+        taken = _images_taken(method, entry.images_per_class, taken)
+        if taken > smallest:
+            msg = (
+                f"experiment {experiment_id(experiment)} needs {taken} images per class in stage "
+                f"{stage}, class {name!r} has {smallest} train images (without the validation "
+                "slice); lower images_per_class"
+            )
+            raise ConfigError(msg)
+        if isinstance(method, TrajectoryMatchingSpec) and stage == 1:
+            _check_length(experiment, method)
+
+
+def _images_taken(method: MethodSpec, images_per_class: int, before: int) -> int:
+    """Return how many real images of a class a stage needs: random selections add up."""
+    if not isinstance(method, TrajectoryMatchingSpec):
+        return before + images_per_class
+    return images_per_class if method.initialisation == "real" else 0
+
+
+def _check_length(experiment: Experiment, method: TrajectoryMatchingSpec) -> None:
+    needed = method.max_start_epoch - 1 + method.expert_epochs
+    epochs = experiment.spec.experts.epochs
+    if epochs < needed:
+        msg = (
+            f"experiment {experiment_id(experiment)} has experts of {epochs} epochs; "
+            f"max_start_epoch {method.max_start_epoch} and expert_epochs {method.expert_epochs} "
+            f"need at least {needed}: raise experts.epochs or lower method.max_start_epoch"
+        )
+        raise ConfigError(msg)
+
+
+def _short(value: Json) -> str:
+    """Return an axis value for a label: ``3x2`` for stages, compact JSON for other structures."""
+    if isinstance(value, Mapping):
+        if set(value) == {"count", "images_per_class"}:
+            return f"{value['count']}x{value['images_per_class']}"
+        return json.dumps(value, separators=(",", ":")).replace("/", "|")
+    return str(value).replace("/", "|")
