@@ -7,7 +7,6 @@
 # PYTHON=python3.12 make demo takes another interpreter.
 
 SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint venv clean
 
@@ -54,7 +53,7 @@ define install
 	  exit 2; }
 	@echo "installing into $(VENV): torch, Ray and what they need (the first time takes minutes)"
 	@$(PYTHON) -m venv $(VENV)
-	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	@set -o pipefail; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
 	  $(BIN)/python -m pip install --no-input --disable-pip-version-check --progress-bar off \
 	    -c constraints.txt -e "$(1)" 2>&1 < /dev/null | tee "$$log" | awk ' \
 	      /^ *Downloading .*([0-9][0-9][0-9.]* MB|GB)/ { print "  " $$2, $$3, $$4; fflush() } \

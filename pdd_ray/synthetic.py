@@ -83,7 +83,7 @@ class SyntheticSet:
             images=torch.cat([self.images, images]),
             labels=torch.cat([self.labels, labels]),
             stage=torch.cat([self.stage, torch.full_like(labels, number)]),
-            step_sizes=torch.cat([self.step_sizes, torch.tensor([step_size]).double()]),
+            step_sizes=torch.cat([self.step_sizes, torch.tensor([step_size], dtype=torch.float64)]),
             pixels=torch.cat([self.pixels, pixels]),
         )
 

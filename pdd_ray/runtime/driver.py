@@ -104,6 +104,12 @@ class Driver:
         else:
             self._fail(key, result.message)
 
+    def put_back(self, key: str, reason: str) -> None:
+        """Have the running step ``key`` launched again."""
+        blocked = self.scheduler.again(key)
+        self._display.retried(self.scheduler.steps[key], reason)
+        self._show_blocked(blocked)
+
     def _start(self, step: Step) -> None:
         progress_path(self.store, step.key).unlink(missing_ok=True)
         self._attempts.started(step.key)
@@ -119,7 +125,7 @@ class Driver:
         if self.store.exists(key):  # it died after its work was committed
             self._succeeded(key)
         elif self._attempts.crashed(key):
-            self._again(key, f"its worker died ({reason})")
+            self.put_back(key, f"its worker died ({reason})")
         else:
             self._fail(
                 key,
@@ -138,7 +144,7 @@ class Driver:
         if self.scheduler.state(damaged) is State.DONE and self._is_damaged(damaged):
             self.store.set_aside(damaged)
             blocked = self.scheduler.remake(damaged)
-        self._again(key, outcome.message)
+        self.put_back(key, outcome.message)
         self._show_blocked(blocked)
 
     def _is_damaged(self, key: str) -> bool:
@@ -147,11 +153,6 @@ class Driver:
         except DamagedArtifactError:
             return True
         return False
-
-    def _again(self, key: str, reason: str) -> None:
-        blocked = self.scheduler.again(key)
-        self._display.retried(self.scheduler.steps[key], reason)
-        self._show_blocked(blocked)
 
     def _fail(self, key: str, message: str) -> None:
         recorded = self.store.failure(key)

@@ -80,9 +80,11 @@ class StageSearcher(Searcher):  # type: ignore[misc] # Ray is untyped
     def give_up(self, reason: str) -> int:
         """Deal with trials that Tune has lost; return how many there were."""
         self.settle_ended()
-        lost = [*self._live.values(), *(step.key for step in self._released)]
-        self._live.clear()
+        for step in self._released:  # Tune had not got them yet
+            self._driver.put_back(step.key, reason)
         self._released.clear()
+        lost = list(self._live.values())
+        self._live.clear()
         for key in lost:
             self._driver.settle(key, reason)
         return len(lost)

@@ -1,5 +1,6 @@
 """Checks of the import of files that the reference implementations wrote."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,18 @@ def check_files(vector: Vector) -> None:
         elif kind.startswith("list of 2 tensors"):
             _check_idc(vector, path, item)
     parts = [vector.folder / item["path"] for item in vector.values["files"]]
-    for folder in sorted({path.parents[1] for path in parts if path.name == PARTS[0]}):
-        _check_stages(vector, folder)
+    by_output: dict[Path, list[Path]] = {}
+    for path in parts:
+        if path.name == PARTS[0]:
+            staged = path.parent.name.startswith("interval")
+            by_output.setdefault(path.parents[int(staged)], []).append(path.parent)
+    for output, stage_folders in by_output.items():
+        _check_stages(vector, output, sorted(stage_folders, key=_stage_number))
+
+
+def _stage_number(folder: Path) -> int:
+    number = re.match(r"interval(\d+)_", folder.name)
+    return int(number[1]) if number else 1
 
 
 def _digest_name(vector: Vector, path: Path) -> str:
@@ -68,10 +79,9 @@ def _check_trajectories(vector: Vector, path: Path, item: Described) -> None:
         assert_digest(name, got, want, relative)
 
 
-def _check_stages(vector: Vector, folder: Path) -> None:
+def _check_stages(vector: Vector, output: Path, folders: list[Path]) -> None:
     """Check that the sets of all stages so far make the union that each stage's files hold."""
-    stages = read_stages(folder)
-    folders = sorted(path for path in folder.iterdir() if (path / PARTS[0]).exists())
+    stages = read_stages(output)
     assert len(folders) == len(stages)
     for number, (stage, stage_folder) in enumerate(zip(stages, folders, strict=True), 1):
         union = [

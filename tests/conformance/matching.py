@@ -118,10 +118,13 @@ def _steps(vector: Vector, suffix: str) -> list[InnerStep]:
     steps = []
     for number, row in enumerate(vector[f"chunks{suffix}"]):
         item = by_step.get(number)
+        indices = row[row >= 0]
+        where = f"step{number}{suffix}"
         draw = item and Draw(
-            item["op"], {name: vector[f"step{number}{suffix}.{name}"] for name in item["draws"]}
+            item["op"],
+            {name: vector[f"{where}.{name}"][: len(indices)] for name in item["draws"]},
         )
-        steps.append(InnerStep(row[row >= 0], draw))
+        steps.append(InnerStep(indices, draw))
     return steps
 
 

@@ -1,0 +1,1 @@
+"""Tests of identities, files, the store, steps, sets and records."""

@@ -102,3 +102,18 @@ def test_another_format_is_refused(store):
     (store.root / "store.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(StoreError, match="format 99"):
         store.open()
+
+
+def test_an_artifact_can_be_set_aside_twice_at_once(store):
+    commit(store)
+    first = store.set_aside(KEY)
+    commit(store, content="other")
+    second = store.set_aside(KEY)
+    assert first != second
+    assert (first / "part" / "file.txt").read_text() == "content"
+    assert (second / "part" / "file.txt").read_text() == "other"
+
+
+def test_setting_aside_what_is_not_there_is_nothing(store):
+    store.set_aside(KEY)
+    assert not store.exists(KEY)
