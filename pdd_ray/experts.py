@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 
 from pdd_ray.data.dataset import load_dataset
+from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.model import ModelSpec
 from pdd_ray.specs.training import ExpertSpec, SyntheticTrainingSpec
@@ -22,6 +23,7 @@ from pdd_ray.training import (
     PeriodicSave,
     Sgd,
     TrainingState,
+    mean_cross_entropy,
     random_batches,
     reference_learning_rates,
     train,
@@ -33,7 +35,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from pdd_ray.data.dataset import Dataset
     from pdd_ray.steps import StepContext
+    from pdd_ray.training import Loss
 
 STATE_FILE = "training.safetensors"
 SNAPSHOTS_FILE = "snapshots.safetensors"
@@ -94,10 +98,17 @@ def run_expert(context: StepContext) -> None:
         rates,
         batches,
         Sgd(spec.momentum, spec.weight_decay),
-        compile_batch_size=spec.batch_size if spec.compile else None,
+        loss_of=_loss(context, spec, dataset),
         after_epoch=after_epoch,
     )
     save_trajectory(context.output, recorder.snapshots, network, spec.storage)
+
+
+def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
+    if not spec.compile:
+        return mean_cross_entropy
+    model = _MODEL.validate_python(context.config["model"])
+    return compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
 
 
 class _Recorder:

@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pdd_ray.augment import dsa
-from pdd_ray.compilation import compiled
 from pdd_ray.errors import NonFiniteLossError
 from pdd_ray.seeding import generator
 from pdd_ray.tensors import load_tensors, save_tensors
@@ -29,6 +28,9 @@ Batch = tuple[Tensor, dsa.Draw | None]
 
 Batches = Callable[[int], Iterable[Batch]]
 """Gives the batches of an epoch (0-based)."""
+
+Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
+"""Gives the loss [] of a network on images [b, C, H, W] and labels [b]."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ def random_batches(
     return epoch_batches
 
 
+def mean_cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy of ``model`` on ``images``, []."""
+    return F.cross_entropy(model(images), labels)
+
+
 def train(
     state: TrainingState,
     images: Tensor,
@@ -106,7 +113,7 @@ def train(
     batches: Batches,
     sgd: Sgd,
     *,
-    compile_batch_size: int | None = None,
+    loss_of: Loss = mean_cross_entropy,
     after_epoch: Callable[[int, float], None] | None = None,
 ) -> TrainingState:
     """Train ``state.model`` in place with mean cross-entropy, and return the state.
@@ -118,14 +125,13 @@ def train(
         learning_rates: One per epoch.
         batches: Gives the batches of an epoch.
         sgd: The optimiser.
-        compile_batch_size: Compile the loss for batches of this size; others run eagerly.
+        loss_of: Mean cross-entropy; give a compiled one of the same structure to be faster.
         after_epoch: Called with the number of epochs done and the epoch's mean loss.
 
     Raises:
         NonFiniteLossError: if the loss of an epoch is not finite.
     """
     parameters = list(state.model.train().parameters())
-    loss_of = _loss_function(state.model, compile_batch_size)
     for epoch in range(state.epoch, len(learning_rates)):
         if sgd.reset_at_drop and epoch and learning_rates[epoch] < learning_rates[epoch - 1]:
             state.buffers = None
@@ -134,7 +140,7 @@ def train(
         seen = 0
         for indices, draw in batches(epoch):
             chosen = indices.to(images.device)
-            loss = loss_of(dsa.apply(images[chosen], draw), labels[chosen])
+            loss = loss_of(state.model, dsa.apply(images[chosen], draw), labels[chosen])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
@@ -175,22 +181,6 @@ class PeriodicSave:
         if time.monotonic() - self._last >= SECONDS_BETWEEN_SAVES:
             self._save()
             self._last = time.monotonic()
-
-
-def _loss_function(
-    model: nn.Module, compile_batch_size: int | None
-) -> Callable[[Tensor, Tensor], Tensor]:
-    def eager(images: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(model(images), labels)
-
-    if compile_batch_size is None:
-        return eager
-    fast = compiled(eager)
-
-    def loss_of(images: Tensor, labels: Tensor) -> Tensor:
-        return (fast if len(labels) == compile_batch_size else eager)(images, labels)
-
-    return loss_of
 
 
 def _optimiser(

@@ -120,7 +120,7 @@ def union_of(sizes: list[int], seed: int = 0) -> SyntheticSet:
     return union
 
 
-def stage_inputs(trajectories: list[Trajectory], **changes: Any) -> StageInputs:
+def stage_inputs(trajectories: list[Trajectory], **changes: object) -> StageInputs:
     """Return the inputs of a stage with one image per class."""
     values: dict[str, Any] = {
         "dataset": dataset(),
@@ -136,7 +136,7 @@ def stage_inputs(trajectories: list[Trajectory], **changes: Any) -> StageInputs:
     return StageInputs(**values)
 
 
-def training_config(**changes: Any) -> dict[str, Any]:
+def training_config(**changes: object) -> dict[str, Any]:
     """Return a short training on synthetic images, as JSON."""
     values = {"epochs": 3, "batch_size": 4, **changes}
     return SyntheticTrainingSpec.model_validate(values).to_json()

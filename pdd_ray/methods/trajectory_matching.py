@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.methods.base import Observer, Partial, StageInputs
     from pdd_ray.specs.methods import TrajectoryMatchingSpec
+    from pdd_ray.specs.model import ModelSpec
 
 PARTIAL_FILE = "trajectory_matching.safetensors"
 CURVES = ("loss", "step_size", "student_loss")
@@ -147,6 +149,18 @@ class TrajectoryMatching:
                 raise ConfigError(msg)
 
 
+@lru_cache
+def _inner_functions(
+    spec: ModelSpec, shape: tuple[int, int, int], num_classes: int, device: str, compile: bool
+) -> InnerFunctions:
+    """Return the functions of a student; once per process, since compiling them takes long.
+
+    Its own parameters are never used: those that matter are arguments.
+    """
+    student = create_model(spec, shape, num_classes, torch.Generator())
+    return InnerFunctions(FlatModel(student.to(device)), compile=compile)
+
+
 class _Stage:
     """What stays the same during the iterations of one stage."""
 
@@ -158,10 +172,9 @@ class _Stage:
         self.new_labels = class_major_labels(dataset.num_classes, inputs.images_per_class)
         self.labels = torch.cat([inputs.previous.labels, self.new_labels]).to(inputs.device)
         self.frozen = inputs.previous.images.to(inputs.device) if inputs.previous.stages else None
-        source = generator(inputs.seed, *self.names, "student")
-        student = create_model(inputs.model, dataset.shape, dataset.num_classes, source)
-        network = FlatModel(student.to(inputs.device))
-        self.functions = InnerFunctions(network, compile=spec.compile)
+        self.functions = _inner_functions(
+            inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compile
+        )
 
     def first_state(self) -> MatchingState:
         inputs = self.inputs

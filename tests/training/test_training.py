@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from pdd_ray import training
 from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.specs.model import ConvNetSpec, ResNetSpec
 from pdd_ray.specs.training import FULL_DSA
 from pdd_ray.training import (
@@ -16,11 +17,12 @@ from pdd_ray.training import (
     Sgd,
     TrainingState,
     accuracy,
+    mean_cross_entropy,
     random_batches,
     reference_learning_rates,
     train,
 )
-from tests.tiny import labelled_images, new_model
+from tests.tiny import CLASSES, labelled_images, new_model
 
 IMAGES, LABELS = labelled_images(5, "training")
 MOMENTUM = Sgd(momentum=0.9, weight_decay=5e-4)
@@ -201,11 +203,13 @@ def test_saving_happens_when_enough_time_has_passed(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_the_compiled_loss_is_the_eager_one_up_to_rounding():
-    spec = ConvNetSpec(width=4, depth=1)
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_the_compiled_loss_is_the_eager_one_up_to_rounding(norm):
+    spec = ConvNetSpec(width=4, depth=1, norm=norm)
+    fast = compiled_loss(spec, tuple(IMAGES.shape[1:]), len(CLASSES), 4)
     states = [TrainingState(new_model(spec)) for _ in range(2)]
     losses = []
-    for state, size in zip(states, (None, 4), strict=True):
+    for state, loss_of in zip(states, (mean_cross_entropy, fast), strict=True):
         train(
             state,
             IMAGES,
@@ -213,22 +217,28 @@ def test_the_compiled_loss_is_the_eager_one_up_to_rounding():
             [0.05] * 2,
             batches(strategy="none"),
             Sgd(),
-            compile_batch_size=size,
+            loss_of=loss_of,
             after_epoch=lambda _epoch, loss: losses.append(loss),
         )
     # float32: 1e-7 per operation, amplified by 8 steps of training
-    torch.testing.assert_close(flat(states[1]), flat(states[0]), rtol=1e-4, atol=1e-5)
+    expected = states[0].model.state_dict()
+    for name, value in states[1].model.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-5)
     assert losses[2:] == [pytest.approx(loss, rel=1e-4) for loss in losses[:2]]
     assert math.isfinite(losses[0])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_another_network_uses_its_own_parameters_when_compiled():
+def test_networks_of_one_structure_share_what_is_compiled():
     spec = ConvNetSpec(width=4, depth=1)
-    for name in ("one", "two"):
-        eager, fast = (training._loss_function(new_model(spec, name), size) for size in (None, 4))
-        torch.testing.assert_close(fast(IMAGES[:4], LABELS[:4]), eager(IMAGES[:4], LABELS[:4]))
+    fast = compiled_loss(spec, tuple(IMAGES.shape[1:]), len(CLASSES), 4)
+    torch._dynamo.utils.counters.clear()
+    for name in ("one", "two", "three"):
+        model = new_model(spec, name)
+        expected = mean_cross_entropy(model, IMAGES[:4], LABELS[:4])
+        torch.testing.assert_close(fast(model, IMAGES[:4], LABELS[:4]), expected)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1
 
 
 def _unflatten(model, values):

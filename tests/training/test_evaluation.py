@@ -1,0 +1,175 @@
+"""Evaluation as steps: progressive, union and sequential, stage by stage."""
+
+import json
+
+import pytest
+import torch
+
+from pdd_ray import training
+from pdd_ray.evaluation import RESULT_FILE, STATE_FILE, run
+from pdd_ray.models.factory import create_model
+from pdd_ray.seeding import generator
+from pdd_ray.specs.model import ResNetSpec
+from pdd_ray.tensors import load_tensors
+from pdd_ray.training import (
+    Sgd,
+    TrainingState,
+    accuracy,
+    random_batches,
+    reference_learning_rates,
+    train,
+)
+from tests.tiny import (
+    CLASSES,
+    MODEL,
+    SHAPE,
+    InterruptionError,
+    data_artifact,
+    dataset,
+    interrupting,
+    step_context,
+    training_config,
+    union_of,
+)
+
+SIZES = [1, 2]
+
+
+@pytest.fixture
+def artifacts(tmp_path):
+    folders = {"data": data_artifact(tmp_path / "data")}
+    for stage in (1, 2):
+        folders[f"stage{stage}"] = tmp_path / f"stage{stage}"
+        folders[f"stage{stage}"].mkdir()
+        union_of(SIZES[:stage]).save(folders[f"stage{stage}"])
+    return folders
+
+
+def config_of(subset="union", carry=True, model=MODEL, network=0, **changes):
+    return {
+        "training": training_config(**changes),
+        "model": model.to_json(),
+        "network": network,
+        "seed": 0,
+        "subset": subset,
+        "carry_momentum": carry,
+    }
+
+
+def evaluate(folder, artifacts, stage, previous=None, report=None, **config):
+    inputs = {"data": artifacts["data"], "stage": artifacts[f"stage{stage}"]}
+    inputs |= {"previous": previous} if previous else {}
+    options = {"report": report} if report else {}
+    run(step_context(folder, config_of(**config), inputs, **options))
+    return folder / "output"
+
+
+def by_hand(stages, network=0, subset="union", carry=True, model=MODEL, **changes):
+    """Train one network on ``stages`` in a plain loop."""
+    config = training_config(**changes)
+    source = generator(0, "evaluation", network, "start")
+    state = TrainingState(create_model(model, SHAPE, len(CLASSES), source))
+    for stage in stages:
+        union = union_of(SIZES[:stage])
+        chosen = union.only(stage) if subset == "stage" else union
+        names = ("evaluation", network, "stage", stage)
+        batches = random_batches(
+            chosen.images, config["batch_size"], config["augmentation"], 0, *names
+        )
+        rates = reference_learning_rates(stage / 100, config["epochs"])
+        sgd = Sgd(0.9, 5e-4, config["reset_momentum_at_decay"])
+        state.epoch = 0
+        if not carry:
+            state.buffers = None
+        train(state, chosen.images, chosen.labels, rates, batches, sgd)
+    return state
+
+
+def assert_is(folder, state):
+    tensors, _ = load_tensors(folder / STATE_FILE)
+    for name, value in state.model.state_dict().items():
+        assert torch.equal(tensors[f"model.{name}"], value), name
+    result = json.loads((folder / RESULT_FILE).read_text())
+    data = dataset()
+    assert result["test_accuracy"] == accuracy(state.model, data.test_images, data.test_labels)
+    assert result["validation_accuracy"] == accuracy(
+        state.model, data.validation_images, data.validation_labels
+    )
+
+
+@pytest.mark.parametrize("carry", [True, False])
+@pytest.mark.parametrize("reset", [True, False])
+def test_progressive_is_one_network_on_the_growing_unions(artifacts, tmp_path, carry, reset):
+    options = {"carry": carry, "reset_momentum_at_decay": reset}
+    first = evaluate(tmp_path / "first", artifacts, 1, **options)
+    second = evaluate(tmp_path / "second", artifacts, 2, first, **options)
+    assert_is(first, by_hand([1], **options))
+    assert_is(second, by_hand([1, 2], **options))
+
+
+def test_momentum_makes_a_difference(artifacts, tmp_path):
+    first = evaluate(tmp_path / "first", artifacts, 1)
+    kept = evaluate(tmp_path / "kept", artifacts, 2, first)
+    emptied = evaluate(tmp_path / "emptied", artifacts, 2, first, carry=False)
+    assert (kept / STATE_FILE).read_bytes() != (emptied / STATE_FILE).read_bytes()
+
+
+def test_sequential_sees_the_newest_set_only(artifacts, tmp_path):
+    first = evaluate(tmp_path / "first", artifacts, 1)
+    second = evaluate(tmp_path / "second", artifacts, 2, first, subset="stage")
+    assert_is(second, by_hand([1, 2], subset="stage"))
+
+
+def test_union_is_a_fresh_network_on_everything(artifacts, tmp_path):
+    assert_is(evaluate(tmp_path / "union", artifacts, 2), by_hand([2]))
+
+
+def test_networks_differ(artifacts, tmp_path):
+    one, two = (evaluate(tmp_path / f"{i}", artifacts, 1, network=i) for i in (0, 1))
+    assert_is(two, by_hand([1], network=1))
+    assert (one / STATE_FILE).read_bytes() != (two / STATE_FILE).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [MODEL.model_copy(update={"norm": "batch"}), ResNetSpec(depth=10, family="idc", norm="batch")],
+)
+def test_running_statistics_are_carried_from_stage_to_stage(artifacts, tmp_path, model):
+    first = evaluate(tmp_path / "first", artifacts, 1, model=model, epochs=1, batch_size=3)
+    second = evaluate(tmp_path / "second", artifacts, 2, first, model=model, epochs=1, batch_size=3)
+    state = by_hand([1, 2], model=model, epochs=1, batch_size=3)
+    assert_is(second, state)
+    counts = [v for name, v in state.model.state_dict().items() if "num_batches" in name]
+    assert {int(count) for count in counts} == {2 * 1 + 2 * 3}  # passes times batches
+
+
+def test_a_killed_evaluation_continues_to_the_same_bytes(artifacts, tmp_path, monkeypatch):
+    first = evaluate(tmp_path / "first", artifacts, 1)
+    whole = evaluate(tmp_path / "whole", artifacts, 2, first)
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    with pytest.raises(InterruptionError):
+        evaluate(tmp_path / "killed", artifacts, 2, first, interrupting(3))
+    killed = evaluate(tmp_path / "killed", artifacts, 2, first)
+    for name in (STATE_FILE, RESULT_FILE):
+        assert (whole / name).read_bytes() == (killed / name).read_bytes()
+
+
+def test_a_result_says_what_was_measured_and_no_times(artifacts, tmp_path):
+    folder = evaluate(tmp_path / "union", artifacts, 2)
+    result = json.loads((folder / RESULT_FILE).read_text())
+    assert set(result) == {"test_accuracy", "validation_accuracy", "test_images", "step_size"}
+    assert result["test_images"] == 15
+    assert result["step_size"] == 0.02
+    assert sorted(path.name for path in folder.iterdir()) == [RESULT_FILE, STATE_FILE]
+
+
+def test_two_evaluations_have_the_same_bytes(artifacts, tmp_path):
+    one, two = (evaluate(tmp_path / name, artifacts, 2) for name in ("one", "two"))
+    for name in (STATE_FILE, RESULT_FILE):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+
+
+def test_the_global_generator_is_not_touched(artifacts, tmp_path):
+    before = torch.get_rng_state()
+    evaluate(tmp_path / "union", artifacts, 2)
+    assert torch.equal(before, torch.get_rng_state())
