@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 MODEL_RATE = 1e10
 """Operations per second of a step where nothing was measured: one CPU thread, small networks."""
+SHORTEST_SECONDS = 1.0
+"""Of steps whose speed says something about larger ones."""
 OVERHEAD_SECONDS = 0.1
 """Of every step, beside its computation."""
 START_SECONDS = 10.0
@@ -71,15 +73,14 @@ def estimate(steps: Sequence[Step], store: Store, cpus: int | None = None) -> Es
 def measured_rates(store: Store, kinds: Iterable[str]) -> dict[str, float]:
     """Return the operations per second of the finished steps of each kind in ``store``.
 
-    Of all steps together, so that large ones decide: small ones spend their time on overhead.
+    Steps shorter than :data:`SHORTEST_SECONDS` spend their time on overhead, and don't count.
     """
     rates = {}
     for kind in kinds:
-        manifests = list(store.manifests(kind))
+        manifests = [m for m in store.manifests(kind) if m.get("seconds", 0) >= SHORTEST_SECONDS]
         operations = sum(manifest.get("operations", 0.0) for manifest in manifests)
-        seconds = sum(manifest.get("seconds", 0.0) for manifest in manifests)
-        if operations > 0 and seconds > 0:
-            rates[kind] = operations / seconds
+        if operations > 0:
+            rates[kind] = operations / sum(manifest["seconds"] for manifest in manifests)
     return rates
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.data.facts import validation_counts
 from pdd_ray.errors import ConfigError
-from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
 
 if TYPE_CHECKING:
     from pdd_ray.data.facts import DataFacts
@@ -36,7 +35,8 @@ def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
     taken = 0
     for stage, entry in enumerate(spec.stages, start=1):
         method = spec.stage_method(stage)
-        taken = _images_taken(method, entry.images_per_class, taken)
+        taken = 0 if method.distills else taken
+        taken += entry.images_per_class if method.takes_real_images else 0
         if taken > smallest:
             msg = (
                 f"experiment {experiment_id(experiment)} needs {taken} images per class in stage "
@@ -44,25 +44,17 @@ def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
                 "slice); lower images_per_class"
             )
             raise ConfigError(msg)
-        if isinstance(method, TrajectoryMatchingSpec) and stage == 1:
-            _check_length(experiment, method)
+    _check_length(experiment)
 
 
-def _images_taken(method: MethodSpec, images_per_class: int, before: int) -> int:
-    """Return how many real images of a class a stage needs: random selections add up."""
-    if not isinstance(method, TrajectoryMatchingSpec):
-        return before + images_per_class
-    return images_per_class if method.initialisation == "real" else 0
-
-
-def _check_length(experiment: Experiment, method: TrajectoryMatchingSpec) -> None:
-    needed = method.max_start_epoch - 1 + method.expert_epochs
+def _check_length(experiment: Experiment) -> None:
     epochs = experiment.spec.experts.epochs
+    needed = experiment.spec.stage_method(1).trajectory_epochs
     if epochs < needed:
         msg = (
-            f"experiment {experiment_id(experiment)} has experts of {epochs} epochs; "
-            f"max_start_epoch {method.max_start_epoch} and expert_epochs {method.expert_epochs} "
-            f"need at least {needed}: raise experts.epochs or lower method.max_start_epoch"
+            f"experiment {experiment_id(experiment)} has experts of {epochs} epochs; its "
+            f"max_start_epoch and expert_epochs need at least {needed}: raise experts.epochs or "
+            "lower method.max_start_epoch"
         )
         raise ConfigError(msg)
 

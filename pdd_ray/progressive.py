@@ -20,7 +20,6 @@ from pdd_ray.data.facts import DataFacts, step_config
 from pdd_ray.errors import DamagedArtifactError
 from pdd_ray.experiments import check_experiment, experiment_id
 from pdd_ray.records import Record
-from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
 from pdd_ray.steps import Cost, Resources, Step, topological
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from pdd_ray.specs.data import DataSpec
     from pdd_ray.specs.expand import Experiment
     from pdd_ray.specs.experiment import ResourcesSpec, StepResources
+    from pdd_ray.specs.methods import MethodSpec
     from pdd_ray.specs.model import ModelSpec
     from pdd_ray.specs.sweep import SweepSpec
     from pdd_ray.store import Store
@@ -182,22 +182,22 @@ class _Planner:
         }
         if stage > 1:
             inputs["previous"] = self.stage(stage - 1)
-        if isinstance(method, TrajectoryMatchingSpec):
-            count = self.spec.experts.count
-            held_out = list(range(count, count + method.selection.networks))
+        count = self.spec.experts.count
+        held_out = list(range(count, count + method.held_out_chains))
+        if held_out:
             config["held_out"] = held_out
+        if method.trajectory_epochs:
             inputs |= {f"expert.{chain}": self.expert(stage, chain) for chain in range(count)}
-            if stage > 1:
-                inputs |= {f"held_out.{chain}": self.start(stage, chain) for chain in held_out}
-        trial = isinstance(method, TrajectoryMatchingSpec)
+        if stage > 1:
+            inputs |= {f"held_out.{chain}": self.start(stage, chain) for chain in held_out}
         return self._step(
-            "stage" if trial else "selection",
+            "stage" if method.distills else "selection",
             "pdd_ray.stage:run",
             f"stage{stage}",
             config,
             inputs,
             self.costs.stage(stage),
-            trial=trial,
+            trial=method.distills,
         )
 
     def _start(self, stage: int, chain: int) -> Step:
@@ -308,9 +308,7 @@ def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
     The reference trains two epochs more in later stages, which no segment can use
     (specification, section 1.3).
     """
-    if stage == 1 or not isinstance(method, TrajectoryMatchingSpec):
-        return first_stage
-    return method.max_start_epoch - 1 + method.expert_epochs
+    return first_stage if stage == 1 else method.trajectory_epochs
 
 
 def _resources(resources: ResourcesSpec, kind: str) -> Resources:

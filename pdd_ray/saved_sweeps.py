@@ -19,7 +19,6 @@ from pdd_ray.errors import ConfigError, StoreError
 from pdd_ray.files import write_json, write_text
 from pdd_ray.progressive import finished_records, planned_records
 from pdd_ray.records import Record, read_records, write_records
-from pdd_ray.runtime.worker import progress_path
 from pdd_ray.specs.load import load_sweep, resolved
 
 if TYPE_CHECKING:
@@ -170,7 +169,7 @@ def read_status(sweep: str, store: Store) -> SweepStatus:
 
 def is_running(key: str, store: Store) -> bool:
     """Return whether a worker reports the progress of ``key``, or was killed while it did."""
-    return progress_path(store, key).is_file()
+    return store.progress_path(key).is_file()
 
 
 def find_step(name: str, store: Store) -> SavedStep:

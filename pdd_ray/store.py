@@ -215,6 +215,10 @@ class Store:
         """Return where the log of ``key`` is written."""
         return self.root / "logs" / f"{key}.log"
 
+    def progress_path(self, key: str) -> Path:
+        """Return the small file in which the last report of the running step ``key`` is."""
+        return self.root / "progress" / f"{key}.json"
+
     # --- sweeps --------------------------------------------------------------------------------
 
     def tensorboard(self) -> Path:

@@ -1,8 +1,12 @@
 """Options of the test suite."""
 
+import os
 from pathlib import Path
 
 import pytest
+
+# Small problems are slower on several threads, and much slower where others compute too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 DEFAULT_VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"
 

@@ -34,6 +34,10 @@ CpusOption = Annotated[
     int | None,
     typer.Option(min=1, help="CPUs of the Ray that is started here."),
 ]
+ElasticOption = Annotated[
+    bool,
+    typer.Option("--elastic", help="The cluster grows on demand: ask for more than it has now."),
+]
 GpusOption = Annotated[
     int | None,
     typer.Option(min=0, help="GPUs of the Ray that is started here."),
@@ -58,6 +62,7 @@ def run_sweep(
     overrides: OverridesArgument = None,
     store: StoreOption = DEFAULT_STORE,
     address: AddressOption = None,
+    elastic: ElasticOption = False,
     fail_fast: FailFastOption = False,
     serial: SerialOption = False,
     cpus: CpusOption = None,
@@ -73,6 +78,7 @@ def run_sweep(
     prepared = _prepare(sweep, overrides, Store(store).open())
     options = RunOptions(
         address=address,
+        elastic=elastic,
         fail_fast=fail_fast,
         max_concurrent_stages=prepared.sweep.resources.max_concurrent_stages,
         cpus=cpus,

@@ -10,7 +10,7 @@ from pdd_ray.errors import DamagedArtifactError, ResourceError
 from pdd_ray.runtime.attempts import Attempts
 from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
 from pdd_ray.runtime.tasks import TaskPool
-from pdd_ray.runtime.worker import Outcome, progress_path, read_progress
+from pdd_ray.runtime.worker import Outcome, read_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ class Driver:
         self._show_blocked(blocked)
 
     def _start(self, step: Step) -> None:
-        progress_path(self.store, step.key).unlink(missing_ok=True)
+        self.store.progress_path(step.key).unlink(missing_ok=True)
         self._attempts.started(step.key)
         self._started[step.key] = time.monotonic()
         self._display.started(step)

@@ -45,7 +45,7 @@ class Outcome:
 def execute_and_tell(call: StepCall, root: str, report: Report) -> Outcome:
     """Execute ``call`` on the store in ``root``; ``report`` is called at most once a second."""
     store = Store(root)
-    progress = _Progress(progress_path(store, call.key), report)
+    progress = _Progress(store.progress_path(call.key), report)
     try:
         execute(call, store, progress)
     except DamagedArtifactError as error:
@@ -57,15 +57,10 @@ def execute_and_tell(call: StepCall, root: str, report: Report) -> Outcome:
     return Outcome("done")
 
 
-def progress_path(store: Store, key: str) -> Path:
-    """Return the small file in which a running step's last report is."""
-    return store.root / "progress" / f"{key}.json"
-
-
 def read_progress(store: Store, key: str) -> Mapping[str, float]:
     """Return the last report of the running step ``key``; empty if there is none."""
     try:
-        found = json.loads(progress_path(store, key).read_text(encoding="utf-8"))
+        found = json.loads(store.progress_path(key).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return {str(name): float(value) for name, value in found.items()}

@@ -1,6 +1,6 @@
 """The configuration of the methods that make a stage's images."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,23 @@ class TrajectoryMatchingSpec(AugmentedTraining):
     selection: IterateSelectionSpec = IterateSelectionSpec()
     """How the iterate handed on is chosen."""
 
+    distills: ClassVar[bool] = True
+
+    @property
+    def trajectory_epochs(self) -> int:
+        """Epochs of the trajectories that its segments reach."""
+        return self.max_start_epoch - 1 + self.expert_epochs
+
+    @property
+    def held_out_chains(self) -> int:
+        """Chains beside the experts' on which the iterate is chosen."""
+        return self.selection.networks
+
+    @property
+    def takes_real_images(self) -> bool:
+        """Whether a stage starts from real images of each class."""
+        return self.initialisation == "real"
+
 
 class RandomSelectionSpec(FrozenModel):
     """Random training images of each class: the baseline."""
@@ -61,5 +78,13 @@ class RandomSelectionSpec(FrozenModel):
     step_size: float = Field(default=0.01, gt=0)
     """Learning rate with which networks train on the images."""
 
+    distills: ClassVar[bool] = False
+    trajectory_epochs: ClassVar[int] = 0
+    held_out_chains: ClassVar[int] = 0
+    takes_real_images: ClassVar[bool] = True
 
+
+# What plans need to know of every method: `distills` (its stages are trials; otherwise they select
+# real images, of which no stage takes those of another), `trajectory_epochs` (0: no experts),
+# `held_out_chains` and `takes_real_images`.
 MethodSpec = Annotated[TrajectoryMatchingSpec | RandomSelectionSpec, Field(discriminator="name")]

@@ -40,7 +40,12 @@ def test_a_plan_counts_steps_by_kind(fresh: Path, cli: Callable[..., Ended]):
     assert "(speed: data, start, expert, stage, selection, evaluation from a model)" in lines[10]
 
 
-def test_a_plan_uses_speeds_that_were_measured(folder: Path, cli: Callable[..., Ended]):
+def test_a_plan_uses_speeds_that_were_measured(
+    folder: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+):
+    modelled = cli("plan", "tiny.yaml", "seeds=[1]").out.splitlines()[-1]
+    assert "from a model)" in modelled  # steps this short say nothing about speed
+    monkeypatch.setattr("pdd_ray.estimate.SHORTEST_SECONDS", 0.0)
     line = cli("plan", "tiny.yaml", "seeds=[1]", "--cpus", "64").out.splitlines()[-1]
     assert " on 64 CPUs, " in line
     assert "(speed: start, expert, stage, selection, evaluation measured on this store)" in line

@@ -1,5 +1,7 @@
 """The exact gradient of trajectory matching against its slow twin and finite differences."""
 
+from functools import partial
+
 import pytest
 import torch
 
@@ -138,3 +140,16 @@ def test_a_step_replays_its_augmentation():
     first, _ = problem.union.batch(problem.union.images, step)
     second, _ = problem.union.batch(problem.union.images, again)
     assert torch.equal(first, second)
+
+
+def test_compiled_functions_give_the_exact_gradient(monkeypatch):
+    # traced and differentiated like the default backend does, but without its code generation
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    problem = Problem(steps=4)
+    eager = problem.gradient()
+    problem.functions = InnerFunctions(problem.functions.network, compile=True)
+    compiled = problem.gradient()
+    assert relative_difference(compiled.images, eager.images) < 1e-9
+    assert relative_difference(compiled.step_size, eager.step_size) < 1e-9
+    assert relative_difference(compiled.student, eager.student) < 1e-12
+    torch.compiler.reset()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pdd_ray.runtime.attempts import MOST_CRASHES, Attempts
-from pdd_ray.runtime.worker import Outcome, execute_and_tell, progress_path, read_progress
+from pdd_ray.runtime.worker import Outcome, execute_and_tell, read_progress
 from pdd_ray.steps import no_report
 from tests.ray_cluster import ROOT
 from tests.runtime.builders import make_step
@@ -58,7 +58,7 @@ def test_the_last_report_is_readable_while_the_step_runs(store: Store, folder: P
         step.call, str(store.root), lambda _report: seen.append(read_progress(store, step.key))
     )
     assert seen == [{"fraction": pytest.approx(1 / 3)}]
-    assert not progress_path(store, step.key).exists()
+    assert not store.progress_path(step.key).exists()
     assert read_progress(store, step.key) == {}
 
 
