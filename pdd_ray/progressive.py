@@ -2,9 +2,9 @@
 
 ``theta_1`` is random; ``S_i = A(theta_i, T | U_{i-1})``; ``theta_{i+1}`` is trained from
 ``theta_i`` on ``U_i``; an evaluation trains one network on ``U_1``, then ``U_2``, ..., then ``U_P``
-(sections 4.1 and 5.1; Algorithm 1's indices are off by one, specification, section 9.1). Stage 1 is
-the base method itself. Steps that agree in everything that made them have the same key, and are
-done once.
+(PDD, sections 4.1 and 5.1; Algorithm 1's indices are off by one, specification, section 9.1).
+Stage 1 is the base method itself. Steps that agree in everything that made them have the same key,
+and are done once.
 """
 
 from __future__ import annotations

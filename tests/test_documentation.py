@@ -192,6 +192,22 @@ def test_the_layers_of_the_architecture_are_those_that_are_checked():
     assert ["__main__", *shown] == layers
 
 
+def test_cited_sections_of_the_specification_exist():
+    headings = re.findall(r"^##+ (\d[\d.]*) ", text_of(ROOT / "docs/specification.md"), re.M)
+    modules = sorted((ROOT / "pdd_ray").rglob("*.py"))
+    cited = {(path.name, number) for path in modules for number in _cited_sections(text_of(path))}
+    assert cited
+    assert {(name, number) for name, number in cited if number not in headings} == set()
+
+
+def _cited_sections(source: str) -> list[str]:
+    """Return X and Y of "specification, section X" and "specification, sections X and Y"."""
+    text = re.sub(r"\n\s*(?:# )?", " ", source)
+    number = r"\d+(?:\.\d+)*"
+    lists = re.findall(rf"specification, sections? ({number}(?:(?:,| and) {number})*)", text, re.I)
+    return [found for numbers in lists for found in re.findall(number, numbers)]
+
+
 def test_the_example_method_makes_images_of_each_class(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -205,7 +221,7 @@ def test_the_example_method_makes_images_of_each_class(
     spec, union, method, _ = blocks(ROOT / "docs/adding_a_method.md", "python")
     header = "\n".join(
         [
-            "from typing import Annotated, Literal",
+            "from typing import Annotated, ClassVar, Literal",
             "from pydantic import Field",
             "from pdd_ray.specs.base import FrozenModel",
             "from pdd_ray.specs.methods import RandomSelectionSpec, TrajectoryMatchingSpec",

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pdd_ray.runtime.interface import RunOptions
     from pdd_ray.sweeping import PreparedSweep
 
+MOST_PICTURES = 4
+"""Pictures that are named at the end of a run."""
+
 AddressOption = Annotated[
     str | None,
     typer.Option(help="Ray cluster (auto or HOST:PORT); Ray is started here if not given."),
@@ -132,8 +135,13 @@ def _run(prepared: PreparedSweep, options: RunOptions, store: Path, *, serial: b
 def _next_commands(prepared: PreparedSweep, store: Path) -> list[str]:
     name = prepared.sweep.name
     hint = store_hint(store)
+    folder = prepared.store.sweep_folder(name)
+    pictures = [*folder.glob("*.png"), *sorted((folder / "images").glob("*.png"))]
+    more = len(pictures) - MOST_PICTURES
     return [
-        f"results: {prepared.store.sweep_folder(name)}",
+        f"results: {folder}",
+        *(f"picture: {picture}" for picture in pictures[:MOST_PICTURES]),
+        *([f"and {more} more pictures in {folder / 'images'}"] if more > 0 else []),
         "run it again: 0 steps to do",
         f"next: pdd-ray table {name} --format latex{hint}",
         f"      pdd-ray images {name}{hint}",

@@ -76,7 +76,7 @@ class SyntheticTrainingSpec(AugmentedTraining):
 
 
 class EvaluationSpec(SyntheticTrainingSpec):
-    """How distilled sets are evaluated (Table 3's modes; specification, section 6.2)."""
+    """How distilled sets are evaluated (Table 3's modes; specification, sections 6.2 and 6.3)."""
 
     modes: tuple[Literal["progressive", "union", "sequential"], ...] = ("progressive",)
     """progressive: one network on U_1, then U_2, ...; union: a fresh network on U_P at once;
@@ -85,7 +85,7 @@ class EvaluationSpec(SyntheticTrainingSpec):
     """Freshly initialised networks per seed, mode and architecture."""
     epochs: int | Literal["paper"] = "paper"  # type: ignore[assignment]
     """Epochs per stage; `paper` is 2 * single_stage_epochs / (P + 1), with which P stages see as
-    many images as a single one (section 5.1: 2000 / (P + 1) on CIFAR-10)."""
+    many images as a single one (specification, section 6.2: 2000 / (P + 1) on CIFAR-10)."""
     single_stage_epochs: int = Field(default=1000, ge=1)
     """Epochs of one stage under the rule `paper`; mode union takes as many."""
     union_epochs: int | None = Field(default=None, ge=1)
