@@ -8,16 +8,24 @@ from analysis.cells import Contrast
 from analysis.tables import make_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from analysis.cells import Table
+    from pdd_ray.fingerprint import Json
     from pdd_ray.records import Record
 
 
-def modes(records: Iterable[Record]) -> Table:
+def modes(
+    records: Iterable[Record],
+    *,
+    choose: Sequence[str] | None = None,
+    planned: Iterable[Record] | None = None,
+    order: Mapping[str, Sequence[Json]] | None = None,
+) -> Table:
     """Return progressive, union and sequential evaluation by number of stages (Table 3).
 
-    The paired differences are progressive - union and progressive - sequential.
+    The paired differences are progressive - union and progressive - sequential. For the other
+    arguments see ``analysis.tables.make_table``.
     """
     return make_table(
         records,
@@ -27,19 +35,58 @@ def modes(records: Iterable[Record]) -> Table:
             Contrast("mode", reference=other, first="progressive")
             for other in ("union", "sequential")
         ],
+        choose=choose,
+        planned=planned,
+        order=order,
     )
 
 
-def stages_versus_images_per_class(records: Iterable[Record]) -> Table:
+def growth(
+    records: Iterable[Record],
+    *,
+    choose: Sequence[str] | None = None,
+    planned: Iterable[Record] | None = None,
+    order: Mapping[str, Sequence[Json]] | None = None,
+) -> Table:
+    """Return accuracy after each stage at fixed images per class and stage (Figure 1).
+
+    The paired differences are to the first stage. For the other arguments see
+    ``analysis.tables.make_table``.
+    """
+    return make_table(
+        records,
+        rows=("variant", "images_per_class", "stages"),
+        columns=("mode",),
+        contrasts=[Contrast("stages", reference=1)],
+        choose=choose,
+        planned=planned,
+        order=order,
+    )
+
+
+def stages_versus_images_per_class(
+    records: Iterable[Record],
+    *,
+    choose: Sequence[str] | None = None,
+    planned: Iterable[Record] | None = None,
+    order: Mapping[str, Sequence[Json]] | None = None,
+) -> Table:
     """Return how accuracy depends on the number of stages at equal total images (Table 5).
 
     Only complete sets count, i.e. evaluations after the last stage. The paired differences are
-    to one stage with as many images per class in total.
+    to one stage with as many images per class in total. For the other arguments see
+    ``analysis.tables.make_table``.
     """
-    complete = [record for record in records if record.stages == record.total_stages]
     return make_table(
-        complete,
+        _complete(records),
         rows=("method", "total_images_per_class", "total_stages", "images_per_class"),
         columns=("mode",),
         contrasts=[Contrast("total_stages", reference=1)],
+        choose=choose,
+        planned=None if planned is None else _complete(planned),
+        order=order,
     )
+
+
+def _complete(records: Iterable[Record]) -> list[Record]:
+    return [record for record in records if record.stages == record.total_stages]

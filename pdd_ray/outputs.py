@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from analysis.comparisons import growth, modes, stages_versus_images_per_class
 from analysis.tables import make_table, render
 from pdd_ray.errors import ConfigError
 from pdd_ray.files import write_text
@@ -28,20 +29,32 @@ STAGE_PICTURE = "images.png"
 """File of a stage's artifact that shows its new images."""
 
 
-def table_text(sweep: SweepSpec, store: Store, form: str = "md") -> str:
-    """Return the table of ``sweep``, which was run on ``store``, as text.
+COMPARISONS = {"modes": modes, "growth": growth, "stages": stages_versus_images_per_class}
+"""Ready-made tables by name, besides the one that a sweep describes."""
+
+
+def table_text(
+    sweep: SweepSpec, store: Store, form: str = "md", comparison: str | None = None
+) -> str:
+    """Return a table of ``sweep``, which was run on ``store``, as text.
 
     Args:
         sweep: The sweep.
         store: The store.
         form: ``md``, ``csv``, ``latex`` or ``json``.
+        comparison: A name of :data:`COMPARISONS`; the sweep's own table if not given.
 
     Raises:
         ConfigError: for another form, or for table fields that the records don't have.
         StoreError: if the evaluations can't be read.
     """
     planned, finished = read_evaluations(sweep.name, store)
-    return render(_make_table(sweep, planned, finished), form)
+    if comparison is None:
+        return render(_make_table(sweep, planned, finished), form)
+    table = COMPARISONS[comparison](
+        finished, choose=_chosen(sweep), planned=planned, order=_orders(sweep, planned)
+    )
+    return render(table, form)
 
 
 def _make_table(sweep: SweepSpec, planned: Sequence[Record], finished: Sequence[Record]) -> Table:
@@ -50,10 +63,14 @@ def _make_table(sweep: SweepSpec, planned: Sequence[Record], finished: Sequence[
         sweep.table.rows,
         sweep.table.columns,
         baseline=sweep.table.baseline,
-        choose=sweep.table.choose.over if sweep.table.choose else None,
+        choose=_chosen(sweep),
         planned=planned,
         order=_orders(sweep, planned),
     )
+
+
+def _chosen(sweep: SweepSpec) -> tuple[str, ...] | None:
+    return sweep.table.choose.over if sweep.table.choose else None
 
 
 def check_table(plan: SweepPlan) -> None:

@@ -21,12 +21,28 @@ class TableFormat(StrEnum):
     JSON = "json"
 
 
+class Comparison(StrEnum):
+    """A ready-made table."""
+
+    MODES = "modes"
+    GROWTH = "growth"
+    STAGES = "stages"
+
+
 def table(
     sweep: SweepArgument,
     store: StoreOption = DEFAULT_STORE,
     form: Annotated[
         TableFormat, typer.Option("--format", "-f", help="How the table is written.")
     ] = TableFormat.MD,
+    compare: Annotated[
+        Comparison | None,
+        typer.Option(
+            help="A ready-made table instead of the sweep's: progressive, union and sequential "
+            "(modes), accuracy after each stage (growth), or numbers of stages at equal total "
+            "images per class (stages)."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write instead of stdout."),
@@ -40,7 +56,7 @@ def table(
     from pdd_ray.saved_sweeps import find_saved_sweep
 
     opened = existing_store(store)
-    text = table_text(find_saved_sweep(sweep, opened), opened, form.value)
+    text = table_text(find_saved_sweep(sweep, opened), opened, form.value, compare)
     if output is None:
         show(text)
         return

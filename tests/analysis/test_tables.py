@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.comparisons import modes, stages_versus_images_per_class
+from analysis.comparisons import growth, modes, stages_versus_images_per_class
 from analysis.tables import Contrast, Table, make_table, render
 from pdd_ray.errors import ConfigError
 from pdd_ray.records import Record
@@ -288,6 +288,13 @@ def test_the_comparison_of_stages_keeps_complete_sets_and_compares_with_one_stag
     table = stages_versus_images_per_class(sweep())
     assert table.row_values == (("mtt", 6, 1, 6), ("mtt", 6, 3, 2))
     assert [(item.first, item.second) for item in table.comparisons] == [(3, 1)] * 3
+
+
+def test_growth_compares_every_stage_with_the_first_at_the_same_images_per_class() -> None:
+    several = [record(stages=p, total_stages=3, seed=s) for p in (1, 2, 3) for s in (0, 1)]
+    table = growth(several)
+    assert [row[-1] for row in table.row_values] == [1, 2, 3]
+    assert [(item.first, item.second) for item in table.comparisons] == [(2, 1), (3, 1)]
 
 
 def test_contrasts_of_a_field_that_is_not_shown_are_left_out() -> None:

@@ -149,6 +149,17 @@ def test_a_table_can_be_written_to_a_file(folder: Path, cli: Callable[..., Ended
     assert (folder / "t").read_text(encoding="utf-8") == shown
 
 
+@pytest.mark.parametrize(
+    ("name", "first"), [("modes", "variant"), ("growth", "variant"), ("stages", "method")]
+)
+def test_a_ready_made_table_can_be_asked_for(
+    folder: Path, cli: Callable[..., Ended], name: str, first: str
+):
+    text = cli("table", "tiny", "--compare", name).out
+    assert text.splitlines()[0].split("|")[1].strip() == first
+    assert "(n=" in text
+
+
 def test_a_table_of_an_unfinished_sweep_says_what_is_missing(
     folder: Path, cli: Callable[..., Ended]
 ):
