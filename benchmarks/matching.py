@@ -75,15 +75,20 @@ def problem(
 
 def measure_memory(side: int, inner_steps: int, kind: str) -> dict[str, float]:
     """Return the high-water mark of this process before and after one iteration, in MB."""
-    iteration = problem(side, inner_steps)
-    problem(8, 1, count=CLASSES)("exact")  # loads the code that every iteration needs
-    before = _high_water()
-    iteration(kind)
-    return {"before": before, "after": _high_water()}
+    from pdd_ray.memory import freed_memory_is_reused
+
+    with freed_memory_is_reused():  # as steps run
+        iteration = problem(side, inner_steps)
+        problem(8, 1, count=CLASSES)("exact")  # loads the code that every iteration needs
+        before = _high_water()
+        iteration(kind)
+        return {"before": before, "after": _high_water()}
 
 
 def measure_times(side: int, repeats: int) -> dict[str, list[float]]:
     """Return the seconds of iterations of TIMED_STEPS inner steps, by kind, measured in turn."""
+    from pdd_ray.memory import freed_memory_is_reused
+
     eager = problem(side, TIMED_STEPS)
     compiled = problem(side, TIMED_STEPS, compile=True)
     runs = {
@@ -92,12 +97,13 @@ def measure_times(side: int, repeats: int) -> dict[str, list[float]]:
         "exact, compiled": lambda: compiled("exact"),
     }
     times: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(repeats + 1):
-        for name, run in runs.items():
-            started = time.perf_counter()
-            run()
-            if turn:  # the first turn warms up and compiles
-                times[name].append(time.perf_counter() - started)
+    with freed_memory_is_reused():  # as steps run
+        for turn in range(repeats + 1):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run()
+                if turn:  # the first turn warms up and compiles
+                    times[name].append(time.perf_counter() - started)
     return times
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pdd_ray.errors import DamagedArtifactError, PddError
 from pdd_ray.fingerprint import Json, digest
+from pdd_ray.memory import freed_memory_is_reused
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,7 +258,8 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         report=report,
     )
     started = time.perf_counter()
-    function(context)
+    with freed_memory_is_reused():
+        function(context)
     return time.perf_counter() - started
 
 
