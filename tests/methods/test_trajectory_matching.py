@@ -204,7 +204,8 @@ class Recorded:
 def test_every_expert_is_used_once_per_pass_and_segments_fit(trajectories, tmp_path):
     log = []
     recorded = [Recorded(trajectory, log) for trajectory in trajectories]
-    distill(stage_inputs(recorded), tmp_path / "stage", iterations=30, selection={"every": 30})
+    rarely = {"every": 30, "networks": 1, "epochs": 1}
+    distill(stage_inputs(recorded), tmp_path / "stage", iterations=30, selection=rarely)
     paths = [path for path, _, _ in log]
     for turn in range(10):
         assert set(paths[3 * turn : 3 * turn + 3]) == {item.path for item in trajectories}
