@@ -14,7 +14,7 @@ from pdd_ray.saved_sweeps import read_evaluations, read_steps
 from pdd_ray.specs.expand import BASE_VARIANT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from analysis.cells import Table
@@ -122,13 +122,16 @@ def write_plot(records: Iterable[Record], path: Path) -> Path:
     return accuracy_per_stage(records, path)
 
 
-def write_pictures(sweep: str, store: Store, *, all_seeds: bool = False) -> list[Path]:
+def write_pictures(
+    sweep: str, store: Store, *, all_seeds: bool = False, stages: Collection[int] = ()
+) -> list[Path]:
     """Write one picture per experiment, its stages side by side, and return where.
 
     Args:
         sweep: Name of a sweep that was run on ``store``.
         store: The store.
         all_seeds: One picture per seed, instead of the first seed of each setting only.
+        stages: Stages to show, 1-based; all that are finished if not given.
 
     Raises:
         StoreError: if the steps or a stage's picture can't be read.
@@ -137,17 +140,19 @@ def write_pictures(sweep: str, store: Store, *, all_seeds: bool = False) -> list
     planned, _ = read_evaluations(sweep, store)
     paths = []
     for name, last in _last_stages(planned, all_seeds=all_seeds).items():
-        stages = _finished_chain(last, steps, store)
-        if stages:
-            paths.append(_write_picture(store.sweep_folder(sweep) / "images" / name, stages, store))
+        chain = dict(enumerate(_finished_chain(last, steps, store), start=1))
+        shown = {number: step for number, step in chain.items() if not stages or number in stages}
+        if shown:
+            name = "-".join([name, *(f"stage{number}" for number in shown if stages)])
+            paths.append(_write_picture(store.sweep_folder(sweep) / "images" / name, shown, store))
     return paths
 
 
-def _write_picture(path: Path, stages: list[SavedStep], store: Store) -> Path:
+def _write_picture(path: Path, stages: Mapping[int, SavedStep], store: Store) -> Path:
     from analysis.images import stage_grid
 
-    pictures = [store.folder(stage.key) / STAGE_PICTURE for stage in stages]
-    titles = [f"stage {number}" for number in range(1, len(stages) + 1)]
+    pictures = [store.folder(stage.key) / STAGE_PICTURE for stage in stages.values()]
+    titles = [f"stage {number}" for number in stages]
     return stage_grid(pictures, path.with_name(f"{path.name}.png"), titles)
 
 

@@ -73,6 +73,10 @@ def images(
         bool,
         typer.Option("--all-seeds", help="A picture of every seed, not of the first one only."),
     ] = False,
+    stage: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="Stage to show; repeat it for more. All if not given."),
+    ] = None,
 ) -> None:
     """Write pictures of distilled images.
 
@@ -83,7 +87,7 @@ def images(
 
     opened = existing_store(store)
     name = find_saved_sweep(sweep, opened).name
-    paths = write_pictures(name, opened, all_seeds=all_seeds)
+    paths = write_pictures(name, opened, all_seeds=all_seeds, stages=stage or ())
     if not paths:
         say(f"no stage of {name} is finished yet")
     for path in paths:

@@ -178,6 +178,14 @@ def test_pictures_are_written_and_their_paths_shown(folder: Path, cli: Callable[
     ]
 
 
+def test_pictures_show_the_stages_that_are_asked_for(folder: Path, cli: Callable[..., Ended]):
+    paths = cli("images", "tiny", "--stage", "2").out.splitlines()
+    assert [Path(path).name for path in paths] == [
+        "random-seed0-stage2.png",
+        "pdd-seed0-stage2.png",
+    ]
+
+
 def test_pictures_show_the_stages_that_are_finished(folder: Path, cli: Callable[..., Ended]):
     store = Store(folder / "store")
     store.set_aside(find_step("pdd/seed0/stage1", store).key)
