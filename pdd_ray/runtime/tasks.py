@@ -72,7 +72,8 @@ class TaskPool:
     def kill(self) -> None:
         """End all tasks at once; what they saved of their progress stays.
 
-        Waits until their workers are gone, so that a run after this one is alone.
+        Waits until their workers are gone, so that a run after this one is alone. One that Ray is
+        just starting can survive it, if Ray itself goes on; it then finishes its step.
         """
         references = list(self._running)
         self._running.clear()

@@ -16,6 +16,9 @@ from pdd_ray.seeding import derive_seed
 if TYPE_CHECKING:
     from pdd_ray.steps import StepContext
 
+LONGEST_WAIT = 60.0
+"""Seconds for which a step waits for its test."""
+
 
 def empty(context: StepContext) -> None:
     (context.output / "name.txt").write_text(context.label)
@@ -49,8 +52,10 @@ def logged(context: StepContext) -> None:
 def counting(context: StepContext) -> None:
     """Count to ``until``, keeping the progress; die once at ``dies_at`` or wait at ``waits_at``.
 
-    Every number that is counted is written to ``folder``, so that repeated work shows.
+    Every number that is counted is written to ``folder``, so that repeated work shows. It waits for
+    a file named ``go`` there, but not for ever: nothing may hold the cluster after its test.
     """
+    end = time.monotonic() + LONGEST_WAIT
     folder, saved = Path(context.config["folder"]), context.partial / "count"
     count = int(saved.read_text()) if saved.exists() else 0
     while count < int(context.config["until"]):
@@ -60,7 +65,11 @@ def counting(context: StepContext) -> None:
         context.report({"fraction": count / int(context.config["until"])})
         if count == context.config.get("dies_at"):
             os.kill(os.getpid(), signal.SIGKILL)
-        while count == context.config.get("waits_at") and not (folder / "go").exists():
+        while (
+            count == context.config.get("waits_at")
+            and not (folder / "go").exists()
+            and time.monotonic() < end
+        ):
             time.sleep(0.05)
     (context.output / "count").write_text(str(count))
 
