@@ -1,4 +1,4 @@
-# make demo     run the demonstration (about two minutes on two cores, once installed)
+# make demo     run the demonstration (about a minute on two cores, once installed)
 # make test     check formatting, lint, types, layers, and run the tests
 # make lint     the same without the tests
 # make venv     install into .venv with what the tests need
