@@ -1,4 +1,4 @@
-"""A whole sweep on digits, serially: the same bytes in every store, and nothing done twice."""
+"""A whole sweep on digits: the same bytes serially and on Ray, and nothing done twice."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 
 from pdd_ray.data.facts import read_facts
 from pdd_ray.progressive import collect_records, plan_sweep
+from pdd_ray.runtime.interface import NoDisplay, RunOptions
+from pdd_ray.runtime.run import run_on_ray
 from pdd_ray.specs.expand import expand
 from pdd_ray.specs.sweep import SweepSpec
 from pdd_ray.steps import run_serially
@@ -40,10 +42,14 @@ SWEEP = {
 }
 
 
+def planned(store):
+    sweep = SweepSpec.model_validate(SWEEP)
+    return plan_sweep(sweep, expand(sweep), lambda spec: read_facts(spec, store.root / "facts"))
+
+
 def run(folder):
     store = Store(folder).open()
-    sweep = SweepSpec.model_validate(SWEEP)
-    plan = plan_sweep(sweep, expand(sweep), lambda spec: read_facts(spec, store.root / "facts"))
+    plan = planned(store)
     executed = []
     run_serially(plan.steps, store, lambda step: executed.append(step.key))
     return plan, store, executed
@@ -66,6 +72,20 @@ def test_two_runs_make_the_same_bytes(first, tmp_path):
     assert executed == [step.key for step in plan.steps]
     _, again, _ = run(tmp_path)
     expected, got = contents(store), contents(again)
+    assert set(got) == set(expected)
+    assert [name for name in expected if got[name] != expected[name]] == []
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_cluster")
+def test_ray_makes_the_same_bytes(first, tmp_path):
+    _, serial, _ = first
+    store = Store(tmp_path).open()
+    plan = planned(store)
+    report = run_on_ray(plan.steps, store, RunOptions(), NoDisplay())
+    assert report.complete
+    expected, got = contents(serial), contents(store)
     assert set(got) == set(expected)
     assert [name for name in expected if got[name] != expected[name]] == []
 
