@@ -21,11 +21,11 @@ from pdd_ray.specs.training import SyntheticTrainingSpec
 from pdd_ray.synthetic import load_synthetic_set
 from pdd_ray.training import (
     PeriodicSave,
-    Sgd,
     TrainingState,
     accuracy,
     random_batches,
     reference_learning_rates,
+    sgd_of,
     train,
 )
 
@@ -64,8 +64,7 @@ def run(context: StepContext) -> None:
         context.report({"fraction": epoch / len(rates), "loss": loss})
         save()
 
-    sgd = Sgd(training.momentum, training.weight_decay, training.reset_momentum_at_decay)
-    train(state, images, labels, rates, batches, sgd, after_epoch=after_epoch)
+    train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)
     _write_result(context, dataset, state.model, step_size)
     state.epoch = 0
     state.save(context.output / STATE_FILE)

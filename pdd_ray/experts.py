@@ -26,6 +26,7 @@ from pdd_ray.training import (
     mean_cross_entropy,
     random_batches,
     reference_learning_rates,
+    sgd_of,
     train,
 )
 from pdd_ray.trajectories import load_parameters, save_parameters, save_trajectory
@@ -58,7 +59,7 @@ def run_start(context: StepContext) -> None:
     rates = reference_learning_rates(union.step_size(union.stages), spec.epochs)
     names = ("chain", config["chain"], "transition", union.stages)
     batches = random_batches(images, spec.batch_size, spec.augmentation, config["seed"], *names)
-    sgd = Sgd(spec.momentum, spec.weight_decay, spec.reset_momentum_at_decay)
+    sgd = sgd_of(spec)
     state = TrainingState(model)
     path = context.partial / STATE_FILE
     if path.exists():

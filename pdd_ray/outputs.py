@@ -103,9 +103,9 @@ def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> s
         StoreError: if the evaluations can't be read.
     """
     folder = store.sweep_folder(sweep.name)
-    text = table_text(sweep, store)
-    write_text(folder / "table.md", text)
     planned, finished = read_evaluations(sweep.name, store)
+    text = render(_make_table(sweep, planned, finished), "md")
+    write_text(folder / "table.md", text)
     plot = folder / "accuracy.png"
     several = len({record.stages for record in planned}) > 1
     if finished and several and (pictures or not plot.exists()):

@@ -20,6 +20,8 @@ from pdd_ray.tensors import load_tensors, save_tensors
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pdd_ray.specs.training import SyntheticTrainingSpec
+
 TEST_BATCH = 256
 SECONDS_BETWEEN_SAVES = 20.0
 
@@ -44,6 +46,11 @@ class Sgd:
     momentum: float = 0.0
     weight_decay: float = 0.0
     reset_at_drop: bool = False
+
+
+def sgd_of(spec: SyntheticTrainingSpec) -> Sgd:
+    """Return the optimiser that ``spec`` describes."""
+    return Sgd(spec.momentum, spec.weight_decay, spec.reset_momentum_at_decay)
 
 
 @dataclass

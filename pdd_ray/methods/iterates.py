@@ -10,11 +10,11 @@ from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
 from pdd_ray.training import (
-    Sgd,
     TrainingState,
     accuracy,
     random_batches,
     reference_learning_rates,
+    sgd_of,
     train,
 )
 
@@ -23,11 +23,6 @@ if TYPE_CHECKING:
 
     from pdd_ray.methods.base import Candidate, StageInputs
     from pdd_ray.specs.methods import IterateSelectionSpec
-
-
-def sgd_of(spec: IterateSelectionSpec) -> Sgd:
-    """Return the optimiser that ``spec`` describes."""
-    return Sgd(spec.momentum, spec.weight_decay, spec.reset_momentum_at_decay)
 
 
 def validation_accuracy(

@@ -137,7 +137,7 @@ class TrajectoryMatching:
         observer.progress(state.iteration / self.spec.iterations, latest)
 
     def _check(self, inputs: StageInputs) -> None:
-        needed = self.spec.max_start_epoch + self.spec.expert_epochs
+        needed = self.spec.trajectory_epochs + 1
         for trajectory in inputs.experts:
             if trajectory.length < needed:
                 msg = (
