@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 from torch import nn
 
-from pdd_ray.models.layers import ACTIVATIONS, NORMS, POOLINGS
-from pdd_ray.models.plan import Convolution, NetworkPlan
+from pdd_ray.models.layers import convolution_block
+from pdd_ray.models.plan import NetworkPlan
 from pdd_ray.specs.model import ConvNetSpec
 
 
@@ -15,7 +15,11 @@ def build_convnet(spec: ConvNetSpec, plan: NetworkPlan, num_classes: int) -> nn.
     Names and order of the parameters are those of MTT, DC and PDD, so that their files can be
     read (specification, section 2.1); a part that is `none` takes no place in `features`.
     """
-    features = [layer for item in plan.convolutions for layer in _block(spec, item)]
+    features = [
+        layer
+        for item in plan.convolutions
+        for layer in convolution_block(item, spec.norm, spec.activation, spec.pooling)
+    ]
     return nn.Sequential(
         OrderedDict(
             features=nn.Sequential(*features),
@@ -23,15 +27,3 @@ def build_convnet(spec: ConvNetSpec, plan: NetworkPlan, num_classes: int) -> nn.
             classifier=nn.Linear(plan.features, num_classes),
         )
     )
-
-
-def _block(spec: ConvNetSpec, item: Convolution) -> list[nn.Module]:
-    block: list[nn.Module] = [
-        nn.Conv2d(item.channels_in, item.channels_out, item.kernel, padding=item.padding)
-    ]
-    if spec.norm != "none":
-        block.append(NORMS[spec.norm](item.channels_out, item.height, item.width))
-    block.append(ACTIVATIONS[spec.activation]())
-    if spec.pooling != "none":
-        block.append(POOLINGS[spec.pooling]())
-    return block

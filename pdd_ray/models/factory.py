@@ -4,10 +4,12 @@ import torch
 from torch import nn
 
 from pdd_ray.models.convnet import build_convnet
+from pdd_ray.models.densenet import build_densenet
 from pdd_ray.models.initialise import initialise, initialise_he
+from pdd_ray.models.plain import build_plain
 from pdd_ray.models.plan import Shape, plan_network
 from pdd_ray.models.resnet import build_resnet
-from pdd_ray.specs.model import ConvNetSpec, ModelSpec, ResNetSpec
+from pdd_ray.specs.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
 
 
 def create_model(
@@ -30,7 +32,7 @@ def create_model(
         ConfigError: the network cannot process images of this size.
     """
     model = _build(spec, shape, num_classes).to_empty(device="cpu")
-    if isinstance(spec, ResNetSpec) and spec.family == "idc":
+    if isinstance(spec, ResNetSpec) and spec.family != "mtt":
         initialise_he(model, generator)
     else:
         initialise(model, generator)
@@ -52,4 +54,8 @@ def _build(spec: ModelSpec, shape: Shape, num_classes: int) -> nn.Sequential:
     with torch.device("meta"):
         if isinstance(spec, ConvNetSpec):
             return build_convnet(spec, plan, num_classes)
-        return build_resnet(spec, plan, num_classes)
+        if isinstance(spec, ResNetSpec):
+            return build_resnet(spec, plan, shape, num_classes)
+        if isinstance(spec, DenseNetSpec):
+            return build_densenet(plan, num_classes)
+        return build_plain(spec, plan, num_classes)

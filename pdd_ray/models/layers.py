@@ -1,11 +1,11 @@
-"""Normalisations, activations and poolings by their names in a configuration."""
+"""Convolutions, normalisations, activations and poolings from a plan and a configuration."""
 
 from collections.abc import Callable
 from typing import Final
 
 from torch import nn
 
-from pdd_ray.models.plan import GROUPS
+from pdd_ray.models.plans.parts import GROUPS, Convolution
 from pdd_ray.specs.model import Norm
 
 NormFactory = Callable[[int, int, int], nn.Module]
@@ -31,3 +31,25 @@ POOLINGS: Final[dict[str, Callable[[], nn.Module]]] = {
     "max": lambda: nn.MaxPool2d(2, 2),
 }
 """2x2 poolings with stride 2; `none` is left out."""
+
+
+def convolution_block(
+    item: Convolution, norm: Norm, activation: str, pooling: str
+) -> list[nn.Module]:
+    """Return a convolution, its normalisation, activation and pooling; what is `none` is left out.
+
+    Args:
+        item: the convolution.
+        norm: normalisation of its output.
+        activation: a name in `ACTIVATIONS`.
+        pooling: a name in `POOLINGS`, or `none`.
+    """
+    block: list[nn.Module] = [
+        nn.Conv2d(item.channels_in, item.channels_out, item.kernel, padding=item.padding)
+    ]
+    if norm != "none":
+        block.append(NORMS[norm](item.channels_out, item.height, item.width))
+    block.append(ACTIVATIONS[activation]())
+    if pooling != "none":
+        block.append(POOLINGS[pooling]())
+    return block

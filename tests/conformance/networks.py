@@ -3,14 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pdd_ray.interop.idc_convnet import convnet_from_idc, idc_convnet_names
 from pdd_ray.models.cost import parameter_count
 from pdd_ray.models.factory import create_model
-from pdd_ray.specs.model import ConvNetSpec, ModelSpec, ResNetSpec
+from pdd_ray.specs.model import (
+    AlexNetSpec,
+    ConvNetSpec,
+    DenseNetSpec,
+    LeNetSpec,
+    MlpSpec,
+    ModelSpec,
+    ResNetSpec,
+    VggSpec,
+)
 from tests.conformance.closeness import (
     Bound,
     assert_close,
@@ -32,6 +41,19 @@ NORMS = {
 ACTIVATIONS = {"relu": "relu", "sigmoid": "sigmoid", "leakyrelu": "leaky_relu", "swish": "swish"}
 POOLINGS = {"avgpooling": "average", "maxpooling": "max", "none": "none"}
 
+POOL: dict[str, ModelSpec] = {
+    "MLP": MlpSpec(),
+    "LeNet": LeNetSpec(),
+    "AlexNet": AlexNetSpec(),
+    "AlexNetBN": AlexNetSpec(norm="batch"),
+    "VGG11": VggSpec(),
+    "VGG11BN": VggSpec(norm="batch"),
+    "ResNet18": ResNetSpec(),
+    "ResNet18BN": ResNetSpec(norm="batch"),
+    "ResNet18BN_AP": ResNetSpec(norm="batch", downsampling="average"),
+}
+"""DC's networks by the names of its code."""
+
 
 def check_convnet(vector: Vector) -> None:
     spec = ConvNetSpec(width=vector.values["width"], depth=vector.values["depth"])
@@ -39,20 +61,35 @@ def check_convnet(vector: Vector) -> None:
 
 
 def check_resnet(vector: Vector) -> None:
-    family = "idc" if "dataset_name" in vector.values else "mtt"
-    if not vector.values.get("dataset_name", "cifar").startswith("cifar"):
-        pytest.skip(f"not in this version: {vector.entry['checks']}")
     names = vector.values["param_names"]
-    depth = 18 if any(name.startswith("layer1.1.") for name in names) else 10
     norm = "batch" if vector.values.get("buffer_names") else "instance"
-    spec = ResNetSpec(depth=depth, family=family, norm=norm)
+    spec = ResNetSpec(
+        depth=18 if any(name.startswith("layer1.1.") for name in names) else 10,
+        family=_family(vector.values.get("dataset_name")),
+        norm=vector.values.get("norm", norm),
+        downsampling="average" if any("downsample.2" in name for name in names) else "stride",
+    )
     _check_network(vector, spec, vector.values, "")
 
 
+def _family(dataset: str | None) -> str:
+    """Return the family of a vector; those of IDC name their data set."""
+    if dataset is None:
+        return "mtt"
+    return "idc" if dataset.startswith("cifar") else "idc_imagenet"
+
+
 def check_variants(vector: Vector) -> None:
-    if "variants" not in vector.values:
-        missing = [network["name"] for network in vector.values.get("networks", [])]
-        pytest.skip(f"not in this version: {', '.join(missing) or vector.entry['checks']}")
+    if "variants" in vector.values:
+        _check_convnet_variants(vector)
+    elif "networks" in vector.values:
+        for network in vector.values["networks"]:
+            _check_network(vector, POOL[network["name"]], network, f".{network['name']}")
+    else:
+        _check_network(vector, DenseNetSpec(), vector.values, "")
+
+
+def _check_convnet_variants(vector: Vector) -> None:
     for variant in vector.values["variants"]:
         spec = ConvNetSpec(
             width=vector.values["width"],
@@ -62,6 +99,26 @@ def check_variants(vector: Vector) -> None:
             pooling=POOLINGS[variant["pool"]],
         )
         _check_network(vector, spec, variant, f".{variant['name']}")
+
+
+def check_idc_network(vector: Vector) -> None:
+    values = vector.values
+    spec = ConvNetSpec(width=values["width"], depth=values["depth"])
+    shape = tuple(vector["x"].shape[1:])
+    model = create_model(spec, shape, values["classes"], torch.Generator()).to(vector.dtype)
+    names = idc_convnet_names(spec)
+    ours = dict(model.named_parameters())
+    theirs = {name: ours[names[name]] for name in names}
+    assert list(theirs) == values["param_names"]
+    assert [list(value.shape) for value in theirs.values()] == values["param_shapes"]
+    weights = convnet_from_idc(spec, {name: vector[f"param.{name}"] for name in names})
+    assert list(weights) == list(ours)
+    model.load_state_dict(weights)
+    _check_outputs(vector, model, theirs, "")
+    features = model.get_submodule("features")
+    for block in range(spec.depth):
+        output = features[: (block + 1) * len(features) // spec.depth](vector["x"])
+        _check_digest(vector, f"feature{block}{{}}", output)
 
 
 def formula_model(
@@ -98,21 +155,27 @@ def _statistics(model: nn.Module, layout: Mapping[str, Any]) -> dict[str, Tensor
 
 
 def _check_network(vector: Vector, spec: ModelSpec, layout: Mapping[str, Any], suffix: str) -> None:
+    model = formula_model(vector, spec, layout, tuple(vector["x"].shape[1:]))
+    _check_outputs(vector, model, dict(model.named_parameters()), suffix)
+    if vector.has("bn_after_digest"):
+        _check_rows(vector, "bn_after", list(_statistics(model, layout).values()))
+
+
+def _check_outputs(
+    vector: Vector, model: nn.Sequential, parameters: Mapping[str, Tensor], suffix: str
+) -> None:
+    """Check logits, loss and gradients; ``parameters`` have the vector's names and order."""
     images = vector["x"].requires_grad_()
-    model = formula_model(vector, spec, layout, tuple(images.shape[1:]))
     _check(vector, f"logits_eval{suffix}", model.eval()(images), "logits_and_loss")
     logits = model.train()(images)
     loss = F.cross_entropy(logits, vector["y"])
     _check(vector, f"logits_train{suffix}", logits, "logits_and_loss")
     _check(vector, f"loss_train{suffix}", loss, "logits_and_loss")
-    names = [name for name, _ in model.named_parameters()]
-    *gradients, image_gradient = torch.autograd.grad(loss, [*model.parameters(), images])
-    _check_gradients(vector, suffix, dict(zip(names, gradients, strict=True)))
+    *gradients, image_gradient = torch.autograd.grad(loss, [*parameters.values(), images])
+    _check_gradients(vector, suffix, dict(zip(parameters, gradients, strict=True)))
     _check_image_gradient(vector, image_gradient)
     if vector.has("features"):
         _check(vector, "features", model[:-1](images), "logits_and_loss")
-    if vector.has("bn_after_digest"):
-        _check_rows(vector, "bn_after", list(_statistics(model, layout).values()))
 
 
 def _relative(vector: Vector, group: str) -> float:
@@ -163,7 +226,8 @@ def _check_gradient_rows(
 
 def _is_zero(name: str, expected: Tensor) -> bool:
     """Return whether a norm cancels this bias, so that its gradient is rounding noise."""
-    return name.startswith("features") and name.endswith("bias") and float(expected.norm()) < ZERO
+    convolution = name.startswith(("features", "layers.conv"))
+    return convolution and name.endswith("bias") and float(expected.norm()) < ZERO
 
 
 def _check_head(name: str, got: Tensor, expected: Tensor, bound: Bound) -> None:
@@ -181,11 +245,15 @@ def _check_rows(vector: Vector, name: str, tensors: list[Tensor]) -> None:
 
 
 def _check_image_gradient(vector: Vector, got: Tensor) -> None:
-    group = "gradients_and_digests"
     if vector.has("grad_x_train"):
-        _check(vector, "grad_x_train", got, group)
+        _check(vector, "grad_x_train", got, "gradients_and_digests")
     if vector.has("grad_x_digest_train"):
-        expected = vector.expected("grad_x_digest_train")
-        assert_digest("grad_x", got, expected, _relative(vector, group))
-        bound = _bound(vector, group, got)
-        _check_head("grad_x", got, vector.expected("grad_x_head_train"), bound)
+        _check_digest(vector, "grad_x{}_train", got)
+
+
+def _check_digest(vector: Vector, name: str, got: Tensor) -> None:
+    """Compare ``got`` with digest and first values, whose names put `_digest`, `_head` in {}."""
+    group = "gradients_and_digests"
+    expected = vector.expected(name.format("_digest"))
+    assert_digest(name, got, expected, _relative(vector, group))
+    _check_head(name, got, vector.expected(name.format("_head")), _bound(vector, group, got))

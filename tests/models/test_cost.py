@@ -11,7 +11,16 @@ from pdd_ray.errors import ConfigError
 from pdd_ray.models import create_model
 from pdd_ray.models.cost import forward_operations, parameter_count
 from pdd_ray.models.plan import Shape
-from pdd_ray.specs.model import ConvNetSpec, ModelSpec, ResNetSpec
+from pdd_ray.specs.model import (
+    AlexNetSpec,
+    ConvNetSpec,
+    DenseNetSpec,
+    LeNetSpec,
+    MlpSpec,
+    ModelSpec,
+    ResNetSpec,
+    VggSpec,
+)
 from tests.models.test_networks import SMALL
 
 
@@ -25,6 +34,19 @@ from tests.models.test_networks import SMALL
         (ResNetSpec(depth=18), (3, 32, 32), 10, 11_173_962),
         (ResNetSpec(depth=10, family="idc", norm="batch"), (3, 32, 32), 10, 1_228_970),
         (ResNetSpec(depth=18, family="idc", norm="batch"), (3, 32, 32), 10, 2_797_610),
+        (ResNetSpec(depth=18, downsampling="average"), (3, 32, 32), 10, 11_250_762),
+        (
+            ResNetSpec(depth=10, family="idc_imagenet", downsampling="average"),
+            (3, 64, 64),
+            10,
+            4_903_242,
+        ),
+        (MlpSpec(), (3, 32, 32), 10, 411_146),
+        (LeNetSpec(), (3, 32, 32), 10, 62_006),
+        (AlexNetSpec(), (3, 32, 32), 10, 1_872_202),
+        (AlexNetSpec(norm="batch"), (3, 32, 32), 10, 1_874_122),
+        (VggSpec(), (3, 32, 32), 10, 9_231_114),
+        (DenseNetSpec(), (3, 32, 32), 10, 1_000_618),
     ],
 )
 def test_full_networks_have_the_published_number_of_parameters(

@@ -10,8 +10,17 @@ from torch import nn
 from pdd_ray.errors import ConfigError
 from pdd_ray.models import create_model, parameter_shapes
 from pdd_ray.models.initialise import initialise
-from pdd_ray.models.plan import Shape
-from pdd_ray.specs.model import ConvNetSpec, ModelSpec, ResNetSpec
+from pdd_ray.models.plan import Shape, plan_network
+from pdd_ray.specs.model import (
+    AlexNetSpec,
+    ConvNetSpec,
+    DenseNetSpec,
+    LeNetSpec,
+    MlpSpec,
+    ModelSpec,
+    ResNetSpec,
+    VggSpec,
+)
 
 SMALL: list[tuple[ModelSpec, Shape]] = [
     (ConvNetSpec(width=4, depth=2), (3, 8, 8)),
@@ -26,6 +35,24 @@ SMALL: list[tuple[ModelSpec, Shape]] = [
     (ResNetSpec(depth=18, family="mtt", norm="batch"), (3, 32, 32)),
     (ResNetSpec(depth=10, family="idc", norm="batch"), (1, 8, 8)),
     (ResNetSpec(depth=18, family="idc", norm="instance"), (3, 16, 24)),
+    (ResNetSpec(depth=18, family="mtt", downsampling="average"), (3, 17, 8)),
+    (ResNetSpec(depth=10, family="idc", norm="batch", downsampling="average"), (1, 8, 8)),
+    (ResNetSpec(depth=10, family="idc_imagenet"), (3, 64, 10)),
+    (ResNetSpec(depth=10, family="idc_imagenet"), (3, 9, 65)),
+    (ResNetSpec(depth=10, family="idc_imagenet"), (3, 9, 129)),
+    (ResNetSpec(depth=10, family="idc_imagenet", downsampling="average"), (3, 8, 64)),
+    (ResNetSpec(depth=10, family="idc_imagenet", downsampling="average"), (3, 17, 65)),
+    (ResNetSpec(depth=10, family="idc_imagenet", downsampling="average"), (3, 33, 129)),
+    (MlpSpec(), (3, 4, 5)),
+    (MlpSpec(), (1, 1, 1)),
+    (LeNetSpec(), (3, 16, 20)),
+    (LeNetSpec(), (1, 12, 12)),
+    (AlexNetSpec(), (3, 8, 9)),
+    (AlexNetSpec(norm="instance"), (1, 4, 4)),
+    (AlexNetSpec(norm="batch"), (3, 8, 8)),
+    (VggSpec(norm="instance"), (3, 32, 32)),
+    (VggSpec(norm="batch"), (1, 28, 28)),
+    (DenseNetSpec(), (3, 8, 9)),
 ]
 
 
@@ -42,6 +69,16 @@ def test_every_network_gives_one_logit_per_class_and_finite_gradients(
     assert logits.shape == (3, 5)
     logits.square().sum().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.parametrize(("spec", "shape"), SMALL)
+def test_all_but_the_last_layer_is_the_embedding(spec: ModelSpec, shape: Shape):
+    model = create_model(spec, shape, 5, source()).eval()
+    images = torch.randn(2, *shape, generator=source())
+    assert isinstance(model[-1], nn.Linear)
+    embedding = model[:-1](images)
+    assert embedding.shape == (2, plan_network(spec, shape).features)
+    assert torch.equal(model[-1](embedding), model(images))
 
 
 @pytest.mark.parametrize(("spec", "shape"), SMALL)
@@ -127,8 +164,9 @@ def test_norms_start_as_identities():
     }
 
 
-def test_idc_resnets_draw_convolutions_from_a_normal_by_fan_out():
-    model = create_model(ResNetSpec(depth=10, family="idc", norm="batch"), (3, 8, 8), 5, source())
+@pytest.mark.parametrize("family", ["idc", "idc_imagenet"])
+def test_idc_resnets_draw_convolutions_from_a_normal_by_fan_out(family: str):
+    model = create_model(ResNetSpec(depth=10, family=family, norm="batch"), (3, 8, 8), 5, source())
     for module in model.requires_grad_(False).modules():
         if isinstance(module, nn.Conv2d):
             std = math.sqrt(2 / (module.kernel_size[0] ** 2 * module.out_channels))
@@ -175,6 +213,51 @@ def test_mtt_resnets_refuse_sizes_that_their_pooling_cannot_take(side: int):
         create_model(ResNetSpec(family="mtt"), (3, side, 32), 5, source())
 
 
-def test_idc_resnets_refuse_maps_that_instance_norm_would_erase():
-    with pytest.raises(ConfigError, match="1x1 maps"):
-        create_model(ResNetSpec(family="idc", norm="instance"), (3, 8, 8), 5, source())
+@pytest.mark.parametrize(("downsampling", "side"), [("stride", 8), ("average", 15)])
+def test_idc_resnets_refuse_maps_that_instance_norm_would_erase(downsampling: str, side: int):
+    spec = ResNetSpec(depth=10, family="idc", norm="instance", downsampling=downsampling)
+    with pytest.raises(ConfigError, match=f"1x1 maps.* more than {side} pixels"):
+        create_model(spec, (3, side, side), 5, source())
+    create_model(spec, (3, side + 1, side + 1), 5, source())
+
+
+@pytest.mark.parametrize(
+    ("spec", "channels", "smallest"),
+    [
+        (LeNetSpec(), 3, 16),
+        (LeNetSpec(), 1, 12),
+        (AlexNetSpec(), 3, 8),
+        (AlexNetSpec(norm="batch"), 1, 4),
+        (VggSpec(), 3, 32),
+        (VggSpec(norm="batch"), 1, 28),
+        (DenseNetSpec(), 3, 8),
+        (ResNetSpec(depth=10, family="mtt", downsampling="average", norm="batch"), 3, 8),
+    ],
+)
+def test_images_that_leave_nothing_are_refused(spec: ModelSpec, channels: int, smallest: int):
+    images = torch.zeros(2, channels, smallest, smallest)
+    assert create_model(spec, (channels, smallest, smallest), 5, source())(images).shape == (2, 5)
+    for shape in ((channels, smallest - 1, 64), (channels, 64, smallest - 1)):
+        with pytest.raises(ConfigError, match=f"too small.* at least {smallest} pixels a side"):
+            create_model(spec, shape, 5, source())
+
+
+@pytest.mark.parametrize(("longer", "smallest"), [(64, 8), (65, 16), (128, 16), (129, 32)])
+def test_the_first_layer_of_imagenet_resnets_reduces_large_images(longer: int, smallest: int):
+    spec = ResNetSpec(depth=10, family="idc_imagenet", downsampling="average", norm="batch")
+    create_model(spec, (3, smallest, longer), 5, source())
+    with pytest.raises(ConfigError, match=f"at least {smallest} pixels a side"):
+        create_model(spec, (3, smallest - 1, longer), 5, source())
+
+
+@pytest.mark.parametrize("spec", [LeNetSpec(), AlexNetSpec(), VggSpec()])
+def test_gray_images_of_28_pixels_leave_maps_as_large_as_rgb_ones_of_32(spec: ModelSpec):
+    gray, rgb = (plan_network(spec, shape) for shape in ((1, 28, 28), (3, 32, 32)))
+    assert gray.convolutions[-1] == rgb.convolutions[-1]
+    assert gray.features == rgb.features
+
+
+def test_average_downsampling_of_the_mtt_family_keeps_the_last_map():
+    spec = ResNetSpec(family="mtt", norm="batch", downsampling="average")
+    assert plan_network(spec, (3, 32, 32)).features == 512 * 4 * 4
+    assert plan_network(spec, (3, 40, 64)).features == 512 * 5 * 8

@@ -1,0 +1,1 @@
+"""The layers of each architecture, known without torch."""

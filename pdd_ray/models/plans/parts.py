@@ -1,0 +1,61 @@
+"""What networks consist of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from pdd_ray.specs.model import Norm
+
+GROUPS: Final = 4
+"""Groups of norm `group` (DC's ConvNet variants, Zhao et al. 2021, supplementary)."""
+
+Shape = tuple[int, int, int]
+"""Channels, height, width of an image."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution; ``height`` and ``width`` are those of its output map."""
+
+    channels_in: int
+    channels_out: int
+    kernel: int
+    stride: int
+    padding: int
+    height: int
+    width: int
+    bias: bool
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """The layers that have parameters.
+
+    Attributes:
+        convolutions: in order of execution.
+        features: number of inputs of the classifier.
+        norm_parameters: number of scales and shifts of all normalisations.
+        hidden: inputs and outputs of the linear layers between convolutions and classifier.
+    """
+
+    convolutions: tuple[Convolution, ...]
+    features: int
+    norm_parameters: int
+    hidden: tuple[tuple[int, int], ...] = ()
+
+
+def norm_parameters(norm: Norm, convolutions: Iterable[Convolution]) -> int:
+    """Return the scales and shifts of one normalisation after each of ``convolutions``."""
+    if norm == "none":
+        return 0
+    if norm == "layer":
+        return sum(2 * item.channels_out * item.height * item.width for item in convolutions)
+    return sum(2 * item.channels_out for item in convolutions)
+
+
+def too_small(network: str, shape: Shape, side: int) -> str:
+    """Return the message that images of ``shape`` are below ``side`` pixels for ``network``."""
+    return (
+        f"images of shape {shape} are too small for {network}, which needs at least {side} pixels "
+        "a side; use larger images or a ConvNet"
+    )
