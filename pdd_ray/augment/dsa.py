@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pdd_ray.specs.training import check_strategy
+from pdd_ray.augment.sampling import pixels_at
+from pdd_ray.specs.strategies import check_rule_strategy
 
 BRIGHTNESS_RANGE = 1.0
 SATURATION_RANGE = 2.0
@@ -26,15 +27,16 @@ LARGEST_SCALE = 1.2
 LARGEST_ANGLE = math.radians(15.0)
 
 Values = Mapping[str, Tensor]
-"""Random numbers of one operation by name, each [N]."""
+"""Random numbers of one operation by name, each [N], or [1] for numbers that all images share."""
 
 
 @dataclass(frozen=True, eq=False)
 class Draw:
     """One operation and its random numbers.
 
-    ``values`` holds one number per image under each of the operation's names: ``u_...`` uniform
-    in [0, 1), ``shift_...`` and ``offset_...`` whole pixels.
+    ``values`` holds one number per image under each of the operation's names, or a single one that
+    images of a batch of any size share (siamese mode): ``u_...`` uniform in [0, 1), ``shift_...``
+    and ``offset_...`` whole pixels.
     """
 
     operation: str
@@ -50,7 +52,7 @@ def draw(
 
     Args:
         strategy: operations joined by ``_``, or ``none``.
-        batch_size: N.
+        batch_size: N; 1 for numbers that all images share.
         height: H.
         width: W.
         generator: a CPU generator, the only source of randomness.
@@ -61,30 +63,32 @@ def draw(
     Raises:
         ValueError: the strategy names an unknown operation.
     """
-    if check_strategy(strategy) == "none":
+    if check_rule_strategy("dsa", strategy) == "none":
         return None
     names = strategy.split("_")
     operation = names[int(torch.randint(len(names), (), generator=generator))]
+    return draw_operation(operation, batch_size, height, width, generator)
+
+
+def draw_operation(
+    operation: str, batch_size: int, height: int, width: int, generator: torch.Generator
+) -> Draw:
+    """Draw the numbers of ``operation``; arguments as in :func:`draw`."""
     return Draw(operation, _DRAWS[operation](batch_size, height, width, generator))
 
 
-def apply(
-    images: Tensor, draw: Draw | None, *, align_corners: bool = True, siamese: bool = False
-) -> Tensor:
+def apply(images: Tensor, draw: Draw | None, *, align_corners: bool = True) -> Tensor:
     """Return ``images`` [N, C, H, W] after the operation ``draw``; differentiable in the images.
 
     Args:
         images: floating point; the numbers of the draw are taken to their dtype and device.
-        draw: as many numbers as images; None returns the images themselves.
+        draw: as many numbers as images, or one for all; None returns the images themselves.
         align_corners: sampling convention of scale and rotate. True in MTT and PDD; it matters
             for rotations of images that are not square only.
-        siamese: use the numbers of the first image for all, as DC, DSA and DM do.
     """
     if draw is None:
         return images
-    values = {name: _like(images, value) for name, value in draw.values.items()}
-    if siamese:
-        values = {name: value[:1].expand(len(images)) for name, value in values.items()}
+    values = {name: _like(images, value).expand(len(images)) for name, value in draw.values.items()}
     if draw.operation in _MATRICES:
         return _sample(images, _MATRICES[draw.operation](values), align_corners)
     return _OPERATIONS[draw.operation](images, values)
@@ -114,13 +118,10 @@ def color(images: Tensor, values: Values) -> Tensor:
 
 def crop(images: Tensor, values: Values) -> Tensor:
     """Return ``out[r, c] = in[r + shift_rows, c + shift_cols]``, zero where that is outside."""
-    count, channels, height, width = images.shape
-    rows, rows_inside = _shifted(values["shift_rows"], height)
-    cols, cols_inside = _shifted(values["shift_cols"], width)
-    source = (rows[:, :, None] * width + cols[:, None, :]).view(count, 1, height * width)
-    moved = images.flatten(2).gather(2, source.expand(-1, channels, -1))
-    inside = rows_inside[:, None, :, None] & cols_inside[:, None, None, :]
-    return moved.view_as(images) * inside
+    rows = _shifted(values["shift_rows"], images.shape[2])
+    cols = _shifted(values["shift_cols"], images.shape[3])
+    moved, inside = pixels_at(images, rows, cols)
+    return moved * inside
 
 
 def cutout(images: Tensor, values: Values) -> Tensor:
@@ -177,10 +178,9 @@ def _per_image(value: Tensor) -> Tensor:
     return value.view(-1, 1, 1, 1)
 
 
-def _shifted(shift: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Return source positions [N, size], and which of them were inside before clamping."""
-    source = torch.arange(size, device=shift.device) + shift[:, None]
-    return source.clamp(0, size - 1), (source >= 0) & (source < size)
+def _shifted(shift: Tensor, size: int) -> Tensor:
+    """Return the source positions [N, size], some of them outside."""
+    return torch.arange(size, device=shift.device) + shift[:, None]
 
 
 def _window(offset: Tensor, size: int) -> Tensor:

@@ -125,10 +125,18 @@ def test_pixel_gradients_agree_with_finite_differences(operation: str):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_siamese_uses_the_first_images_numbers_for_all(operation: str):
-    images, numbers = sample(), drawn(operation)
-    shared = Draw(operation, {k: v[:1].repeat(len(v)) for k, v in numbers.values.items()})
-    assert torch.equal(apply(images, numbers, siamese=True), apply(images, shared))
+def test_a_single_number_holds_for_all_images(operation: str):
+    images, single = sample(), drawn(operation, count=1)
+    repeated = Draw(operation, {k: v.repeat(len(images)) for k, v in single.values.items()})
+    assert torch.equal(apply(images, single), apply(images, repeated))
+    alone = torch.cat([apply(image[None], single) for image in images])
+    torch.testing.assert_close(apply(images, single), alone, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_numbers_for_another_batch_size_are_refused(operation: str):
+    with pytest.raises(RuntimeError, match="must match the existing size"):
+        apply(sample(4), drawn(operation, count=3))
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
