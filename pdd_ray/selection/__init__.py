@@ -1,1 +1,1 @@
-"""Selection of real images: coresets in the same form as synthetic sets."""
+"""Which examples to take: pure functions of features and scores."""
