@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
 import shlex
 import sys
@@ -23,8 +24,14 @@ from pdd_ray.data.dataset import Dataset
 from pdd_ray.data.pixels import Identity
 from pdd_ray.methods.base import Partial, StageInputs
 from pdd_ray.saved_sweeps import KINDS
+from pdd_ray.specs.experiment import ResourcesSpec, StepResources
 from pdd_ray.specs.load import load_sweep, presets, resolved
+from pdd_ray.specs.methods import MethodSpec
+from pdd_ray.specs.methods.base import DistillationSpec
 from pdd_ray.specs.model import ConvNetSpec
+from pdd_ray.specs.recipes import RECIPES
+from pdd_ray.specs.training import ForgettingSpec
+from pdd_ray.stage import METHODS
 from pdd_ray.synthetic import empty_set
 
 if TYPE_CHECKING:
@@ -35,7 +42,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
-DOCUMENTS = [*TEXTS, *sorted((ROOT / "docs").glob("*.md"))]
+METHOD_PAGES = ROOT / "docs/methods"
+DOCUMENTS = [*TEXTS, *sorted((ROOT / "docs").glob("*.md")), *sorted(METHOD_PAGES.glob("*.md"))]
 FOLDERS = ("analysis", "benchmarks", "docs", "pdd_ray", "sweeps", "tests", ".ci")
 EXAMPLE = "pdd_ray/methods/class_means.py"
 """The file that docs/adding_a_method.md has its reader write."""
@@ -179,7 +187,11 @@ def _keys(value: Json) -> set[str]:
 
 def test_the_steps_of_the_architecture_are_all_kinds_of_steps():
     table = text_of(ROOT / "docs/architecture.md").partition("## Keys")[0]
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.M)) == set(KINDS)
+    fields = ResourcesSpec.model_fields.items()
+    kinds = {name for name, field in fields if field.annotation is StepResources}
+    shown = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
+    assert shown == kinds | {"selection"}
+    assert shown >= set(KINDS)
 
 
 def test_the_layers_of_the_architecture_are_those_that_are_checked():
@@ -192,20 +204,116 @@ def test_the_layers_of_the_architecture_are_those_that_are_checked():
     assert ["__main__", *shown] == layers
 
 
-def test_cited_sections_of_the_specification_exist():
-    headings = re.findall(r"^##+ (\d[\d.]*) ", text_of(ROOT / "docs/specification.md"), re.M)
-    modules = sorted((ROOT / "pdd_ray").rglob("*.py"))
-    cited = {(path.name, number) for path in modules for number in _cited_sections(text_of(path))}
+CITING = [*sorted((ROOT / "pdd_ray").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.md"))]
+CITATIONS = {
+    "trajectory matching": r"specification(?: of trajectory matching)?, sections?",
+    "other methods": r"of other methods, sections?",
+}
+
+
+@pytest.mark.parametrize("part", CITATIONS)
+def test_cited_sections_of_the_specification_exist(part: str):
+    first, _, second = text_of(ROOT / "docs/specification.md").partition(
+        "# Specification of other methods"
+    )
+    text = first if part == "trajectory matching" else second
+    headings = re.findall(r"^##+ (\d[\d.]*) ", text, re.M)
+    cited = {
+        (path.name, number)
+        for path in CITING
+        for number in _cited_sections(text_of(path), CITATIONS[part])
+    }
     assert cited
     assert {(name, number) for name, number in cited if number not in headings} == set()
 
 
-def _cited_sections(source: str) -> list[str]:
-    """Return X and Y of "specification, section X" and "specification, sections X and Y"."""
+def _cited_sections(source: str, citation: str) -> list[str]:
+    """Return X and Y of "CITATION section X" and "CITATION sections X and Y"."""
     text = re.sub(r"\n\s*(?:# )?", " ", source)
     number = r"\d+(?:\.\d+)*"
-    lists = re.findall(rf"specification, sections? ({number}(?:(?:,| and) {number})*)", text, re.I)
+    lists = re.findall(rf"{citation} ({number}(?:(?:,| and) {number})*)", text, re.I)
     return [found for numbers in lists for found in re.findall(number, numbers)]
+
+
+SPECS = {name: type(TypeAdapter(MethodSpec).validate_python({"name": name})) for name in METHODS}
+"""The configuration of every method."""
+
+
+def rows_of(text: str) -> list[list[str]]:
+    """Return the cells of the rows of the tables of ``text``."""
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+
+
+def settings_of(page: str) -> dict[str, str]:
+    """Return what a page of a method gives as the default of each setting."""
+    rows = [row for row in rows_of(text_of(METHOD_PAGES / page)) if len(row) >= 3]
+    return {row[0].strip("`"): row[1] for row in rows if re.fullmatch(r"`\w+`", row[0])}
+
+
+def listed_methods() -> dict[str, list[str]]:
+    """Return the rows of the table of all methods: page, paper, and so on."""
+    found = {}
+    for row in rows_of(text_of(METHOD_PAGES / "README.md")):
+        if name := re.match(r"\[`(\w+)`\]\((\w+\.md)\)", row[0]):
+            found[name[1]] = [name[2], *row[1:]]
+    return found
+
+
+def names_value(cell: str, value: object) -> bool:
+    """Return whether ``cell`` has ``value`` in backticks, as YAML has it."""
+    shown = re.findall(r"`([^`]*)`", cell)
+    if isinstance(value, float):
+        return any(float(each) == value for each in shown if re.match(r"[\d.]", each))
+    return (value if isinstance(value, str) else json.dumps(value)) in shown
+
+
+def test_every_method_is_in_the_table_of_methods_with_its_recipe_and_needs():
+    listed = listed_methods()
+    assert listed.keys() == METHODS.keys()
+    for name, (_, _, _, stages, recipe, needs) in listed.items():
+        spec = SPECS[name]()
+        assert recipe == f"`{spec.recipe}`"
+        assert (stages == "any number") == spec.distills
+        assert ("experts" in needs) == bool(spec.trajectory_epochs)
+        assert ("features" in needs) == spec.needs_features
+        assert ("scores" in needs) == spec.needs_scores
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_settings_of_every_method_are_listed_with_their_defaults(name: str):
+    spec = SPECS[name]
+    parents = [SPECS["dc"]] * (name == "dsa") + [SPECS["idc"]] * (name == "dream")
+    listed = settings_of("README.md") if issubclass(spec, DistillationSpec) else {}
+    for kind in (*parents, spec):
+        listed |= settings_of(listed_methods()[kind.model_fields["name"].default][0])
+    for setting, field in spec.model_fields.items():
+        if setting not in ("name", "selection"):
+            assert names_value(listed[setting], field.default), setting
+
+
+def test_the_settings_of_forgetting_scores_are_listed_with_their_defaults():
+    listed = settings_of("selections.md")
+    for setting, field in ForgettingSpec.model_fields.items():
+        assert names_value(listed[setting], field.default), setting
+
+
+def test_the_settings_of_every_page_exist():
+    for name, (page, *_) in listed_methods().items():
+        kinds = [SPECS[name], *([ForgettingSpec] if page == "selections.md" else [])]
+        known = {setting for kind in kinds for setting in kind.model_fields}
+        assert settings_of(page).keys() <= known
+
+
+def test_the_table_of_recipes_is_true():
+    section = text_of(METHOD_PAGES / "README.md").partition("## Recipes")[2]
+    rows = {row[0].strip("`"): row for row in rows_of(section) if row[0].startswith("`")}
+    assert rows.keys() == RECIPES.keys()
+    for name, (_, augmentation, batch, _, momentum, epochs, transition) in rows.items():
+        recipe = RECIPES[name]
+        assert (augmentation == "none") == (recipe.training.get("augmentation") == "none")
+        assert int(batch) == recipe.training.get("batch_size", 256)
+        assert (momentum == "emptied") == bool(recipe.training.get("reset_momentum_at_decay"))
+        assert (int(epochs), int(transition)) == (recipe.epochs, recipe.transition_epochs)
 
 
 def test_the_example_method_makes_images_of_each_class(
@@ -218,13 +326,13 @@ def test_the_example_method_makes_images_of_each_class(
         return importlib.import_module(name)
 
     monkeypatch.syspath_prepend(str(tmp_path))
-    spec, union, method, _ = blocks(ROOT / "docs/adding_a_method.md", "python")
+    spec, union, method, table = blocks(ROOT / "docs/adding_a_method.md", "python")
     header = "\n".join(
         [
             "from typing import Annotated, ClassVar, Literal",
             "from pydantic import Field",
-            "from pdd_ray.specs.base import FrozenModel",
             "from pdd_ray.specs.methods import RandomSelectionSpec, TrajectoryMatchingSpec",
+            "from pdd_ray.specs.methods.base import MethodTraits",
         ]
     )
     specs = module("example_specs", f"{header}\n\n\n{spec}\n{union}")
@@ -232,9 +340,14 @@ def test_the_example_method_makes_images_of_each_class(
     configured = TypeAdapter(specs.MethodSpec).validate_python(
         {"name": "class_means", "averaged": 2}
     )
+    entries = module("example_table", table).METHODS
+    assert entries["mtt"] == METHODS["mtt"]
+    place, _, name = entries["class_means"].partition(":")
+    assert f"{place.replace('.', '/')}.py" == EXAMPLE
+    assert configured.recipe in RECIPES
     inputs = _inputs()
     outcomes = [
-        means.ClassMeans(configured).distill(inputs, Partial(tmp_path), None) for _ in range(2)
+        getattr(means, name)(configured).distill(inputs, Partial(tmp_path), None) for _ in range(2)
     ]
     assert outcomes[0].labels.tolist() == [0, 0, 1, 1]
     assert outcomes[0].images.shape == (4, 1, 2, 2)
