@@ -6,7 +6,15 @@ import math
 from typing import TYPE_CHECKING
 
 from pdd_ray.models.cost import forward_operations, parameter_count
-from pdd_ray.specs.methods import TrajectoryMatchingSpec
+from pdd_ray.models.plan import plan_network
+from pdd_ray.specs.methods import (
+    CafeSpec,
+    DcSpec,
+    DmSpec,
+    IdcSpec,
+    MethodSpec,
+    TrajectoryMatchingSpec,
+)
 from pdd_ray.steps import Cost
 
 if TYPE_CHECKING:
@@ -19,6 +27,10 @@ FORWARD_BACKWARD = 3.0
 """A training step costs about three forward passes."""
 ADJOINT_STEP = 12.0
 """Roll-out (3), recomputation with graph (3) and double backward (6), in forward passes."""
+DOUBLE_BACKWARD = 9.0
+"""A gradient with graph (3) and the backward pass through it (6), in forward passes."""
+CAFE_UPDATES = 12.0
+"""Image updates, each with some epochs of the network, that a network of CAFE is used for."""
 PROCESS_BYTES = 7e8
 """A worker process with torch loaded."""
 ACTIVATION_COPIES = 12.0
@@ -61,7 +73,7 @@ class Costs:
 
     def start(self, stage: int) -> Cost:
         """Estimate one transition to theta_stage."""
-        transition = self.spec.transition
+        transition = self.spec.transition_training()
         images = self._union(stage - 1)
         return Cost(
             operations=(transition.epochs + 1) * images * FORWARD_BACKWARD * self.forward,
@@ -72,9 +84,13 @@ class Costs:
     def stage(self, stage: int) -> Cost:
         """Estimate one stage, the training of its candidates included."""
         method = self.spec.stage_method(stage)
-        disk = 2 * self._union(stage) * self.image_bytes
+        decoded = method.formation**2
+        disk = (1 + decoded) * self._union(stage) / decoded * self.image_bytes
         if not isinstance(method, TrajectoryMatchingSpec):
-            return Cost(operations=1e6, disk=disk, memory=PROCESS_BYTES)
+            images = self._images_of_draws(method, stage)
+            memory = self._memory(getattr(method, "real_batch_size", 0), self.forward)
+            operations = max(1e6, images * self.forward)
+            return Cost(operations=operations, disk=disk, memory=memory)
         new_images = self.classes * self.spec.stages[stage - 1].images_per_class
         batch = min(method.batch_size or new_images, self._union(stage))
         matching = method.iterations * method.inner_steps * batch * ADJOINT_STEP
@@ -95,15 +111,55 @@ class Costs:
         if mode == "sequential":
             images -= self._union(stages - 1)
         training = (epochs + 1) * images * FORWARD_BACKWARD
+        batch_size = self.spec.evaluation_training(epochs).batch_size
         return Cost(
             operations=(training + self.test) * forward,
             disk=2 * FLOAT_BYTES * parameter_count(model, self.shape, self.classes),
-            memory=self._memory(min(images, self.spec.evaluation.batch_size), forward),
+            memory=self._memory(min(images, batch_size), forward),
         )
 
+    def scores(self) -> Cost:
+        """Estimate counting how often each real image is forgotten."""
+        spec = self.spec.forgetting
+        return Cost(
+            operations=spec.runs * spec.epochs * self.train * FORWARD_BACKWARD * self.forward,
+            disk=self.train * FLOAT_BYTES,
+            memory=self._memory(spec.batch_size, self.forward),
+        )
+
+    def features(self) -> Cost:
+        """Estimate embedding the real images."""
+        disk = self.train * FLOAT_BYTES * plan_network(self.spec.model, self.shape).features
+        return Cost(operations=self.train * self.forward, disk=disk, memory=PROCESS_BYTES + disk)
+
+    def _images_of_draws(self, method: MethodSpec, stage: int) -> float:
+        """Return the passes of one image that the networks of ``stage`` take, forward only."""
+        stored = self.spec.stages[stage - 1].images_per_class
+        new, union = stored * method.formation**2, self._union(stage) / self.classes
+        if isinstance(method, DcSpec):
+            outer, inner = method.loops(stored)
+            update = FORWARD_BACKWARD * (method.real_batch_size + union) + DOUBLE_BACKWARD * new
+            training = FORWARD_BACKWARD * (outer - 1) / outer * inner * union
+            return method.iterations * outer * self.classes * (update + training)
+        if isinstance(method, IdcSpec):
+            synthetic = min(new, method.synthetic_batch_size)
+            real = FORWARD_BACKWARD * (method.real_batch_size + method.synthetic_batch_size)
+            sweep = self.classes * (real + DOUBLE_BACKWARD * synthetic)
+            training = FORWARD_BACKWARD * method.network_images
+            return method.iterations * method.inner_loop * (sweep + training)
+        if isinstance(method, DmSpec):
+            update = method.real_batch_size + union + FORWARD_BACKWARD * new
+            return method.iterations * self.classes * update
+        if isinstance(method, CafeSpec):
+            update = method.real_batch_size + method.query_images + FORWARD_BACKWARD * union
+            updates = method.iterations * CAFE_UPDATES
+            return updates * self.classes * update
+        return 0.0
+
     def _union(self, stages: int) -> int:
-        """Return the number of images of U_stages."""
-        return self.classes * sum(entry.images_per_class for entry in self.spec.stages[:stages])
+        """Return the number of images of U_stages that networks train on."""
+        stored = sum(entry.images_per_class for entry in self.spec.stages[:stages])
+        return self.classes * stored * self.spec.method.formation**2
 
     def _memory(self, batch: float, forward: float) -> float:
         """Estimate the memory of a process that computes on ``batch`` images.

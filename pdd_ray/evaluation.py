@@ -23,8 +23,8 @@ from pdd_ray.training import (
     PeriodicSave,
     TrainingState,
     accuracy,
-    random_batches,
-    reference_learning_rates,
+    learning_rates,
+    recipe_batches,
     sgd_of,
     train,
 )
@@ -50,14 +50,12 @@ def run(context: StepContext) -> None:
     dataset = load_dataset(context.inputs["data"], context.device)
     union = load_synthetic_set(context.inputs["stage"])
     chosen = union if config["subset"] == "union" else union.only(union.stages)
-    images, labels = chosen.images.to(context.device), chosen.labels.to(context.device)
+    images, labels = chosen.images.to(context.device), chosen.targets.to(context.device)
     state = _first_state(context, dataset)
     step_size = union.step_size(union.stages)
-    rates = reference_learning_rates(step_size, training.epochs)
+    rates = learning_rates(training, step_size)
     names = ("evaluation", config["network"], "stage", union.stages)
-    batches = random_batches(
-        images, training.batch_size, training.augmentation, config["seed"], *names
-    )
+    batches = recipe_batches(images, training, config["seed"], *names)
     save = PeriodicSave(lambda: state.save(context.partial / STATE_FILE))
 
     def after_epoch(epoch: int, loss: float) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.data.facts import validation_counts
 from pdd_ray.errors import ConfigError
+from pdd_ray.specs.methods import DreamSpec, TrajectoryMatchingSpec
 
 if TYPE_CHECKING:
     from pdd_ray.data.facts import DataFacts
@@ -32,11 +33,9 @@ def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
     available = [n - v for n, v in zip(facts.train_counts, held_out, strict=True)]
     smallest = min(available)
     name = facts.classes[available.index(smallest)]
-    taken = 0
     for stage, entry in enumerate(spec.stages, start=1):
         method = spec.stage_method(stage)
-        taken = 0 if method.distills else taken
-        taken += entry.images_per_class if method.takes_real_images else 0
+        taken = method.real_images_per_class(entry.images_per_class)
         if taken > smallest:
             msg = (
                 f"experiment {experiment_id(experiment)} needs {taken} images per class in stage "
@@ -44,19 +43,30 @@ def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
                 "slice); lower images_per_class"
             )
             raise ConfigError(msg)
+        clusters = method.clusters if isinstance(method, DreamSpec) else 0
+        if clusters > smallest:
+            msg = (
+                f"experiment {experiment_id(experiment)} makes {clusters} clusters of every class, "
+                f"class {name!r} has {smallest} train images; lower method.real_batch_size"
+            )
+            raise ConfigError(msg)
     _check_length(experiment)
 
 
 def _check_length(experiment: Experiment) -> None:
-    epochs = experiment.spec.experts.epochs
-    needed = experiment.spec.stage_method(1).trajectory_epochs
-    if epochs < needed:
-        msg = (
-            f"experiment {experiment_id(experiment)} has experts of {epochs} epochs; its "
-            f"max_start_epoch and expert_epochs need at least {needed}: raise experts.epochs or "
-            "lower method.max_start_epoch"
-        )
-        raise ConfigError(msg)
+    spec = experiment.spec
+    for stage in range(1, len(spec.stages) + 1):
+        method = spec.stage_method(stage)
+        if not isinstance(method, TrajectoryMatchingSpec) or (stage > 1 and method.transition):
+            continue  # later experts are as long as their stage needs
+        needed = method.start_offset(stage) + method.trajectory_epochs
+        if spec.experts.epochs < needed:
+            msg = (
+                f"experiment {experiment_id(experiment)} has experts of {spec.experts.epochs} "
+                f"epochs; the max_start_epoch and expert_epochs of stage {stage} need at least "
+                f"{needed}: raise experts.epochs or lower method.max_start_epoch"
+            )
+            raise ConfigError(msg)
 
 
 def _short(value: Json) -> str:

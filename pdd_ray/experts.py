@@ -14,6 +14,7 @@ from pydantic import TypeAdapter
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.scores import images_in_window
 from pdd_ray.specs.model import ModelSpec
 from pdd_ray.specs.training import ExpertSpec, SyntheticTrainingSpec
 from pdd_ray.starts import random_start
@@ -23,9 +24,10 @@ from pdd_ray.training import (
     PeriodicSave,
     Sgd,
     TrainingState,
+    learning_rates,
     mean_cross_entropy,
     random_batches,
-    reference_learning_rates,
+    recipe_batches,
     sgd_of,
     train,
 )
@@ -55,10 +57,10 @@ def run_start(context: StepContext) -> None:
     union = load_synthetic_set(context.inputs["stage"])
     _, *shape = union.images.shape
     model = _start(context, (shape[0], shape[1], shape[2]), len(union.classes))
-    images, labels = union.images.to(context.device), union.labels.to(context.device)
-    rates = reference_learning_rates(union.step_size(union.stages), spec.epochs)
+    images, labels = union.images.to(context.device), union.targets.to(context.device)
+    rates = learning_rates(spec, union.step_size(union.stages))
     names = ("chain", config["chain"], "transition", union.stages)
-    batches = random_batches(images, spec.batch_size, spec.augmentation, config["seed"], *names)
+    batches = recipe_batches(images, spec, config["seed"], *names)
     sgd = sgd_of(spec)
     state = TrainingState(model)
     path = context.partial / STATE_FILE
@@ -73,11 +75,14 @@ def run_start(context: StepContext) -> None:
 def run_expert(context: StepContext) -> None:
     """Make one trajectory: train from theta_i on the real train slice, one snapshot per epoch.
 
-    Inputs: ``data`` and, for i > 1, ``start`` (theta_i).
+    Inputs: ``data``; for i > 1 ``start`` (theta_i); ``scores`` where the stage sees images of a
+    window of difficulty only.
     """
     config = context.config
     spec = ExpertSpec.model_validate(config["expert"])
     dataset = load_dataset(context.inputs["data"], context.device)
+    if "scores" in context.inputs:
+        dataset, _ = images_in_window(dataset, context.inputs["scores"], config["window"])
     model = _start(context, dataset.shape, dataset.num_classes)
     network = FlatModel(model)
     recorder = _Recorder(context, TrainingState(model), network)

@@ -13,13 +13,14 @@ import json
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pdd_ray import costs
 from pdd_ray.data.facts import DataFacts, step_config
 from pdd_ray.errors import DamagedArtifactError
 from pdd_ray.experiments import check_experiment, experiment_id
 from pdd_ray.records import Record
+from pdd_ray.specs.methods.base import DistillationSpec
 from pdd_ray.steps import Cost, Resources, Step, topological
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ class _Planner:
         self.data = cache(self._data)
         self.stage = cache(self._stage)
         self.start = cache(self._start)
+        self.scores = cache(self._scores)
         self.expert = cache(self._expert)
         self.evaluation = cache(self._evaluation)
 
@@ -144,7 +146,9 @@ class _Planner:
         networks = range(spec.networks)
         for mode, model, stages, network in product(spec.modes, models, prefixes, networks):
             union = mode == "union"
-            epochs = spec.epochs_of_union(stages) if union else spec.epochs_per_stage(stages)
+            recipe = self.spec.method.recipe
+            count = spec.epochs_of_union if union else spec.epochs_per_stage
+            epochs = count(stages, recipe)
             yield PlannedEvaluation(
                 step=self.evaluation(mode, model, network, stages, epochs),
                 experiment=self.experiment,
@@ -178,18 +182,17 @@ class _Planner:
             "images_per_class": per_class,
             "seed": self.experiment.seed,
             "stage": stage,
-            "preparation": self.spec.data.preprocessing,
         }
         if stage > 1:
             inputs["previous"] = self.stage(stage - 1)
-        count = self.spec.experts.count
-        held_out = list(range(count, count + method.held_out_chains))
-        if held_out:
-            config["held_out"] = held_out
-        if method.trajectory_epochs:
-            inputs |= {f"expert.{chain}": self.expert(stage, chain) for chain in range(count)}
-        if stage > 1:
-            inputs |= {f"held_out.{chain}": self.start(stage, chain) for chain in held_out}
+        window = difficulty_window(method, stage)
+        if window:
+            config["window"] = window
+        if window or method.needs_scores:
+            inputs["scores"] = self.scores()
+        if method.needs_features:
+            inputs["features"] = self._features()
+        inputs |= self._networks(stage, method, config)
         return self._step(
             "stage" if method.distills else "selection",
             "pdd_ray.stage:run",
@@ -199,6 +202,39 @@ class _Planner:
             self.costs.stage(stage),
             trial=method.distills,
         )
+
+    def _networks(self, stage: int, method: MethodSpec, config: dict[str, Json]) -> dict[str, Step]:
+        """Return the experts, held-out starts and the bank of ``stage``, as far as needed."""
+        count = self.spec.experts.count
+        held_out = list(range(count, count + method.held_out_chains))
+        inputs: dict[str, Step] = {}
+        if held_out:
+            config["held_out"] = held_out
+        if method.trajectory_epochs:
+            inputs |= {f"expert.{chain}": self.expert(stage, chain) for chain in range(count)}
+        if has_transition(method, stage):
+            inputs |= {f"held_out.{chain}": self.start(stage, chain) for chain in held_out}
+            bank = range(method.bank_chains)
+            inputs |= {f"bank.{chain}": self.start(stage, chain) for chain in bank}
+        return inputs
+
+    def _scores(self) -> Step:
+        """Return the forgetting scores of the real images."""
+        config: dict[str, Json] = {
+            "forgetting": self.spec.forgetting.to_json(),
+            "model": self.model,
+            "seed": self.experiment.seed,
+        }
+        inputs = {"data": self.data()}
+        cost = self.costs.scores()
+        return self._step("scores", "pdd_ray.scores:run", "scores", config, inputs, cost)
+
+    def _features(self) -> Step:
+        """Return the features of the real images under the first expert."""
+        inputs = {"data": self.data(), "expert": self.expert(1, 0)}
+        config: dict[str, Json] = {"model": self.model}
+        cost = self.costs.features()
+        return self._step("features", "pdd_ray.features:run", "features", config, inputs, cost)
 
     def _start(self, stage: int, chain: int) -> Step:
         """Return the transition of ``chain`` to theta_stage (stage > 1)."""
@@ -210,7 +246,7 @@ class _Planner:
             "pdd_ray.experts:run_start",
             f"stage{stage}/start{chain}",
             {
-                "transition": self.spec.transition.to_json(),
+                "transition": self.spec.transition_training().to_json(),
                 "model": self.model,
                 "seed": self.experiment.seed,
                 "chain": chain,
@@ -220,25 +256,37 @@ class _Planner:
         )
 
     def _expert(self, stage: int, chain: int) -> Step:
-        """Return the trajectory of ``chain`` from theta_stage on real data."""
-        epochs = expert_epochs(self.spec.experts.epochs, self.spec.stage_method(stage), stage)
+        """Return the trajectory of ``chain`` from theta_stage on real data.
+
+        Without transition the experts of later stages are those of the first one.
+        """
+        method = self.spec.stage_method(stage)
+        window = difficulty_window(method, stage)
+        transition = has_transition(method, stage)
+        if stage > 1 and not transition and not window:
+            return self.expert(1, chain)
+        epochs = expert_epochs(self.spec.experts.epochs, method, stage)
         expert = self.spec.experts.to_json()
         identity = {k: v for k, v in expert.items() if k not in ("count", "epochs")}
         inputs = {"data": self.data()}
-        if stage > 1:
+        if transition:
             inputs["start"] = self.start(stage, chain)
+        config: dict[str, Json] = {
+            "expert": identity,
+            "epochs": epochs,
+            "model": self.model,
+            "seed": self.experiment.seed,
+            "chain": chain,
+            "stage": stage,
+        }
+        if window:
+            config["window"] = window
+            inputs["scores"] = self.scores()
         return self._step(
             "expert",
             "pdd_ray.experts:run_expert",
             f"stage{stage}/expert{chain}",
-            {
-                "expert": identity,
-                "epochs": epochs,
-                "model": self.model,
-                "seed": self.experiment.seed,
-                "chain": chain,
-                "stage": stage,
-            },
+            config,
             inputs,
             self.costs.expert(epochs),
         )
@@ -254,14 +302,8 @@ class _Planner:
         inputs = {"data": self.data(), "stage": self.stage(stages)}
         if mode != "union" and stages > 1:
             inputs["previous"] = self.evaluation(mode, model, network, stages - 1, epochs)
-        training: dict[str, Any] = spec.to_json()
-        shared = ("augmentation", "batch_size", "momentum", "weight_decay")
         config: dict[str, Json] = {
-            "training": {
-                **{name: training[name] for name in shared},
-                "reset_momentum_at_decay": spec.reset_momentum_at_decay,
-                "epochs": epochs,
-            },
+            "training": self.spec.evaluation_training(epochs).to_json(),
             "model": model.to_json(),
             "network": network,
             "seed": self.experiment.seed,
@@ -302,6 +344,23 @@ class _Planner:
         )
 
 
+def has_transition(method: MethodSpec, stage: int) -> bool:
+    """Return whether ``stage`` starts from networks that were trained on the sets so far."""
+    return stage > 1 and isinstance(method, DistillationSpec) and method.transition
+
+
+def difficulty_window(method: MethodSpec, stage: int) -> dict[str, Json] | None:
+    """Return which real images ``stage`` sees, if it does not see all of them."""
+    if not isinstance(method, DistillationSpec) or method.difficulty is None:
+        return None
+    width = method.difficulty.width
+    return {
+        "low": width * (stage - 1),
+        "high": width * stage,
+        "minimum": method.difficulty.minimum,
+    }
+
+
 def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
     """Return the epochs of the experts of ``stage``: those that its segments can reach.
 
@@ -314,7 +373,8 @@ def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
 def _resources(resources: ResourcesSpec, kind: str) -> Resources:
     entry: StepResources = getattr(resources, "stage" if kind == "selection" else kind)
     memory = None if entry.memory_gb is None else int(entry.memory_gb * GIGABYTE)
-    return Resources(cpus=entry.cpus, gpus=entry.gpus, memory=memory)
+    shards = resources.class_shards if kind == "stage" else 1
+    return Resources(cpus=entry.cpus, gpus=entry.gpus, memory=memory, shards=shards)
 
 
 def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:

@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from pdd_ray.store import Store
 
 
-KINDS = ("data", "start", "expert", "stage", "selection", "evaluation")
+KINDS = (
+    "data",
+    "scores",
+    "start",
+    "expert",
+    "features",
+    "stage",
+    "selection",
+    "evaluation",
+)
 """Kinds of steps in the order of the method; others come after them."""
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.store import Store
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised when the meaning of artifacts changes, so that older ones are never reused."""
 
 Report = Callable[[Mapping[str, float]], None]
@@ -35,16 +35,20 @@ Report = Callable[[Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Resources:
-    """What a step holds while it runs; ``memory`` in bytes, reserved only if given."""
+    """What a step holds while it runs; ``memory`` in bytes, reserved only if given.
+
+    ``shards`` is the number of processes that share it.
+    """
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int | None = None
+    shards: int = 1
 
     @property
     def threads(self) -> int:
-        """Threads that torch uses: the same serially and on Ray."""
-        return max(1, int(self.cpus))
+        """Threads that torch uses in each of the processes: the same serially and on Ray."""
+        return max(1, int(self.cpus / self.shards))
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Step:
             gpus=self.resources.gpus,
             device=self.device,
             operations=self.cost.operations,
+            shards=self.resources.shards,
         )
 
 
@@ -123,6 +128,7 @@ class StepCall:
     gpus: float
     device: str
     operations: float
+    shards: int = 1
 
 
 @dataclass(frozen=True)
@@ -139,6 +145,7 @@ class StepContext:
             continues from it. Write to it atomically.
         tensorboard: Folder for the step's own event files.
         device: ``cpu`` or ``cuda``.
+        shards: Processes over which it may spread its work; the result is the same.
         report: Call it about once a second with the progress.
     """
 
@@ -151,6 +158,7 @@ class StepContext:
     tensorboard: Path
     device: str
     report: Report
+    shards: int = 1
 
 
 def topological(steps: Iterable[Step]) -> list[Step]:
@@ -256,6 +264,7 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         tensorboard=store.tensorboard() / f"{call.label.replace('/', '.')}-{call.key[-8:]}",
         device=device,
         report=report,
+        shards=call.shards,
     )
     started = time.perf_counter()
     with freed_memory_is_reused():

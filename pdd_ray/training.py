@@ -6,13 +6,14 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pdd_ray.augment import dsa
+from pdd_ray.augment.cutmix import CutMix, draw_cutmix
+from pdd_ray.augment.rules import Augmentation, draw_augmentation
 from pdd_ray.errors import NonFiniteLossError
 from pdd_ray.seeding import generator
 from pdd_ray.tensors import load_tensors, save_tensors
@@ -25,14 +26,24 @@ if TYPE_CHECKING:
 TEST_BATCH = 256
 SECONDS_BETWEEN_SAVES = 20.0
 
-Batch = tuple[Tensor, dsa.Draw | None]
-"""Indices of the images of one step, int64 [b], and their augmentation."""
+NOTHING = Augmentation(())
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One step: indices of its images, int64 [b], and what is done to them."""
+
+    indices: Tensor
+    augmentation: Augmentation = NOTHING
+    cutmix: CutMix | None = None
+
 
 Batches = Callable[[int], Iterable[Batch]]
 """Gives the batches of an epoch (0-based)."""
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""Gives the loss [] of a network on images [b, C, H, W] and labels [b]."""
+"""Gives the loss [] of a network on images [b, C, H, W] and targets: classes [b], or
+probabilities [b, classes]."""
 
 
 @dataclass(frozen=True)
@@ -89,8 +100,33 @@ def reference_learning_rates(learning_rate: float, epochs: int) -> list[float]:
     return [learning_rate if epoch <= drop else 0.1 * learning_rate for epoch in range(epochs + 1)]
 
 
+def milestone_learning_rates(learning_rate: float, epochs: int) -> list[float]:
+    """Return the learning rate of every epoch of IDC's training on synthetic images.
+
+    A fifth after two thirds and again after five sixths of the epochs (specification of other
+    methods, section 3.6).
+    """
+    milestones = (2 * epochs // 3, 5 * epochs // 6)
+    return [
+        learning_rate * 0.2 ** sum(milestone <= epoch for milestone in milestones)
+        for epoch in range(epochs)
+    ]
+
+
+def learning_rates(spec: SyntheticTrainingSpec, learning_rate: float) -> list[float]:
+    """Return the learning rate of every pass of the training that ``spec`` describes."""
+    schedule = reference_learning_rates if spec.schedule == "drop" else milestone_learning_rates
+    return schedule(learning_rate, spec.epochs)
+
+
 def random_batches(
-    images: Tensor, batch_size: int, strategy: str, seed: int, *names: str | int
+    images: Tensor,
+    batch_size: int,
+    strategy: str,
+    seed: int,
+    *names: str | int,
+    rule: str = "dsa",
+    cutmix: float = 0.0,
 ) -> Batches:
     """Return shuffled batches with one augmentation each; the last short one is kept.
 
@@ -102,9 +138,27 @@ def random_batches(
     def epoch_batches(epoch: int) -> Iterable[Batch]:
         source = generator(seed, *names, epoch)
         for indices in torch.randperm(count, generator=source).split(batch_size):
-            yield indices, dsa.draw(strategy, len(indices), height, width, source)
+            size = len(indices)
+            augmentation = draw_augmentation(rule, strategy, size, height, width, source)
+            mix = draw_cutmix(cutmix, size, height, width, source) if cutmix else None
+            yield Batch(indices, augmentation, mix)
 
     return epoch_batches
+
+
+def recipe_batches(
+    images: Tensor, spec: SyntheticTrainingSpec, seed: int, *names: str | int
+) -> Batches:
+    """Return the batches of the training that ``spec`` describes."""
+    return random_batches(
+        images,
+        spec.batch_size,
+        spec.augmentation,
+        seed,
+        *names,
+        rule=spec.augmentation_rule,
+        cutmix=spec.cutmix,
+    )
 
 
 def mean_cross_entropy(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
@@ -128,7 +182,7 @@ def train(
     Args:
         state: Network and momentum buffers; epochs below ``state.epoch`` are taken as done.
         images: [N, C, H, W], on the network's device.
-        labels: Classes, int64 [N].
+        labels: Classes, int64 [N], or probabilities, [N, classes].
         learning_rates: One per epoch.
         batches: Gives the batches of an epoch.
         sgd: The optimiser.
@@ -145,14 +199,14 @@ def train(
         optimiser = _optimiser(parameters, learning_rates[epoch], sgd, state.buffers)
         total = images.new_zeros(())
         seen = 0
-        for indices, draw in batches(epoch):
-            chosen = indices.to(images.device)
-            loss = loss_of(state.model, dsa.apply(images[chosen], draw), labels[chosen])
+        for batch in batches(epoch):
+            inputs, targets = _step_of(batch, images, labels, state.model)
+            loss = loss_of(state.model, inputs, targets)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-            total += loss.detach() * len(indices)
-            seen += len(indices)
+            total += loss.detach() * len(batch.indices)
+            seen += len(batch.indices)
         state.buffers = _buffers(optimiser, parameters)
         state.epoch = epoch + 1
         mean_loss = float(total) / seen
@@ -162,6 +216,25 @@ def train(
         if after_epoch is not None:
             after_epoch(state.epoch, mean_loss)
     return state
+
+
+def _step_of(
+    batch: Batch, images: Tensor, labels: Tensor, model: nn.Module
+) -> tuple[Tensor, Tensor]:
+    """Return the images of ``batch`` as ``model`` gets them, and their targets.
+
+    The loss of CutMix, ``r * l(y) + (1 - r) * l(y')``, is that of the mixed targets.
+    """
+    chosen = batch.indices.to(images.device)
+    inputs, targets = batch.augmentation.apply(images[chosen]), labels[chosen]
+    if batch.cutmix is None:
+        return inputs, targets
+    if not targets.is_floating_point():
+        classifier = cast("nn.Linear", list(model.children())[-1])
+        targets = F.one_hot(targets, classifier.out_features).to(inputs.dtype)
+    partners = targets[batch.cutmix.permutation.to(targets.device)]
+    ratio = batch.cutmix.ratio
+    return batch.cutmix.apply(inputs), ratio * targets + (1 - ratio) * partners
 
 
 @torch.no_grad()

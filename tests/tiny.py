@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pdd_ray.data.dataset import Dataset, save_dataset
 from pdd_ray.data.pixels import Standardise
+from pdd_ray.formation import decode, decode_labels
 from pdd_ray.methods.base import StageInputs
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -105,9 +106,25 @@ def experts(folder: Path, count: int = 3, epochs: int = 3) -> list[Trajectory]:
     return trajectories
 
 
-def nothing_yet() -> SyntheticSet:
+def bank(count: int = 2, first: int = 200) -> list[Tensor]:
+    """Return ``count`` networks that could be transitioned ones, [P] each."""
+    return [start_of(first + number) for number in range(count)]
+
+
+def features() -> Tensor:
+    """Return features of the train images, float32 [N, 5]."""
+    return torch.randn(PER_CLASS * len(CLASSES), 5, generator=generator(1, "features"))
+
+
+def scores() -> Tensor:
+    """Return forgetting scores of the train images, whole numbers from 0 to 6, float32 [N]."""
+    count = PER_CLASS * len(CLASSES)
+    return torch.randint(7, (count,), generator=generator(1, "scores")).float()
+
+
+def nothing_yet(domain: str = "prepared", factor: int = 1) -> SyntheticSet:
     """Return the union of no stages."""
-    return empty_set(SHAPE, CLASSES, "normalise", "tiny")
+    return empty_set(SHAPE, CLASSES, "normalise", "tiny", domain=domain, factor=factor)
 
 
 def union_of(sizes: list[int], seed: int = 0) -> SyntheticSet:
@@ -117,6 +134,19 @@ def union_of(sizes: list[int], seed: int = 0) -> SyntheticSet:
         images, labels = labelled_images(per_class, f"stage {stage} {seed}")
         order = labels.argsort(stable=True)
         union = union.extend(images[order], labels[order], images[order] / 4, stage / 100)
+    return union
+
+
+def unit_union_of(sizes: list[int], factor: int = 1, seed: int = 0) -> SyntheticSet:
+    """Return a union with stages of these images per class, pixels in [0, 1] as IDC makes them."""
+    transform = dataset().pixels
+    union = nothing_yet("unit", factor)
+    for stage, per_class in enumerate(sizes, start=1):
+        source = generator(1, "unit stage", stage, seed)
+        pixels = torch.rand(len(CLASSES) * per_class, *SHAPE, generator=source)
+        labels = torch.arange(len(CLASSES)).repeat_interleave(per_class)
+        ready = transform.forward(decode(pixels, factor))
+        union = union.extend(ready, decode_labels(labels, factor), pixels, stage / 100)
     return union
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -23,12 +23,18 @@ class StageInputs:
 
     Attributes:
         dataset: The real data; a method sees the train slice, and the validation slice to choose
-            an iterate. The test split is not for it.
+            an iterate. The test split is not for it. With a difficulty window, the train slice
+            holds the images of the window only.
         previous: U_{i-1}; a union of no stages in the first stage.
         images_per_class: Size of the new set.
         model: The network.
         experts: Trajectories of this stage, by expert.
         held_out: theta_i of chains that no expert uses, [P] each; the iterate is chosen on these.
+        bank: theta_i of transitioned networks, [P] each, from which a method draws; it draws fresh
+            networks if there are none.
+        features: Features of the train images, float32 [N, D], where the method needs them.
+        scores: Forgetting scores of the train images, float32 [N], where the method needs them.
+        shards: Processes over which a method may spread the classes.
         seed: Seed of the experiment.
         device: Where to compute.
     """
@@ -37,10 +43,14 @@ class StageInputs:
     previous: SyntheticSet
     images_per_class: int
     model: ModelSpec
-    experts: Sequence[Trajectory]
-    held_out: Sequence[Tensor]
-    seed: int
-    device: str
+    experts: Sequence[Trajectory] = ()
+    held_out: Sequence[Tensor] = ()
+    bank: Sequence[Tensor] = ()
+    features: Tensor | None = None
+    scores: Tensor | None = None
+    shards: int = 1
+    seed: int = 0
+    device: str = "cpu"
 
     @property
     def stage(self) -> int:
@@ -50,10 +60,17 @@ class StageInputs:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An iterate that may be handed on: prepared images [N, C, H, W] and step size alpha."""
+    """An iterate that may be handed on.
+
+    Attributes:
+        images: Prepared images [N, C, H, W].
+        step_size: alpha.
+        soft_labels: Logits [N, classes] where labels are learned.
+    """
 
     images: Tensor
     step_size: float
+    soft_labels: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,10 +78,14 @@ class StageOutcome:
     """What one stage makes.
 
     Attributes:
-        images: The new images only, prepared, float32 [N, C, H, W] on the CPU. Earlier images
-            can't be changed, since they are not returned.
+        images: The new images only, float32 [N, C, H, W] on the CPU: prepared ones, or pixels if
+            that is the method's ``pixel_domain``.
         labels: Their classes, int64 [N], class by class.
         step_size: alpha_i.
+        soft_labels: Learned logits [N, classes], where the method has them.
+        previous: The images of all earlier stages as this stage has changed them, in the same
+            domain, if the method was asked to update them; None leaves them as they are.
+        previous_soft_labels: Their learned logits, likewise.
         facts: What is worth knowing about the outcome: chosen iteration, validation accuracy, ...
         curves: Named sequences over iterations.
     """
@@ -72,6 +93,9 @@ class StageOutcome:
     images: Tensor
     labels: Tensor
     step_size: float
+    soft_labels: Tensor | None = None
+    previous: Tensor | None = None
+    previous_soft_labels: Tensor | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
@@ -83,7 +107,7 @@ class Observer(Protocol):
         """Receive scalars after ``iteration`` updates."""
 
     def images(self, iteration: int, images: Tensor) -> None:
-        """Receive the new images, prepared, [N, C, H, W]."""
+        """Receive the new images, in the method's pixel domain, [N, C, H, W]."""
 
     def progress(self, fraction: float, values: Mapping[str, float]) -> None:
         """Receive the share of the stage that is done, and what is worth showing."""
@@ -106,7 +130,3 @@ class DistillationMethod(Protocol):
 
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the new images of stage ``inputs.stage``."""
-
-
-ChooseIterate = Callable[[Candidate], float]
-"""Returns the validation accuracy of a candidate."""

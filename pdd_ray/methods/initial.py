@@ -21,12 +21,12 @@ def class_major_labels(num_classes: int, images_per_class: int) -> Tensor:
 
 
 def random_real_images(
-    dataset: Dataset, images_per_class: int, seed: int, *names: str | int, skip: int = 0
+    dataset: Dataset, images_per_class: int, seed: int, *names: str | int
 ) -> Tensor:
     """Return ``images_per_class`` random train images of each class, class by class.
 
     They are taken without replacement from a random order of the class that is drawn from the
-    stream ``(seed, *names, class)``, after the first ``skip``: float32 [N, C, H, W].
+    stream ``(seed, *names, class)``: float32 [N, C, H, W].
 
     Raises:
         ConfigError: if a class does not have that many.
@@ -35,14 +35,14 @@ def random_real_images(
     labels = dataset.train_labels.cpu()
     for label, name in enumerate(dataset.classes):
         members = (labels == label).nonzero().flatten()
-        if skip + images_per_class > len(members):
+        if images_per_class > len(members):
             msg = (
-                f"class {name!r} has {len(members)} train images, {skip + images_per_class} are "
-                "needed; lower images_per_class"
+                f"class {name!r} has {len(members)} train images, {images_per_class} are needed; "
+                "lower images_per_class"
             )
             raise ConfigError(msg)
         order = torch.randperm(len(members), generator=generator(seed, *names, label))
-        chosen.append(members[order[skip : skip + images_per_class]])
+        chosen.append(members[order[:images_per_class]])
     return torch.index_select(dataset.train_images, 0, torch.cat(chosen))
 
 

@@ -12,21 +12,20 @@ from pdd_ray.seeding import generator
 from pdd_ray.training import (
     TrainingState,
     accuracy,
-    random_batches,
-    reference_learning_rates,
+    learning_rates,
+    recipe_batches,
     sgd_of,
     train,
 )
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pdd_ray.methods.base import Candidate, StageInputs
-    from pdd_ray.specs.methods import IterateSelectionSpec
+    from pdd_ray.methods.canvas import Canvas
+    from pdd_ray.specs.methods.trajectory_matching import IterateSelectionSpec
 
 
 def validation_accuracy(
-    candidate: Candidate, labels: Tensor, inputs: StageInputs, spec: IterateSelectionSpec
+    candidate: Candidate, canvas: Canvas, inputs: StageInputs, spec: IterateSelectionSpec
 ) -> float:
     """Return the mean validation accuracy of networks trained on the union with ``candidate``.
 
@@ -34,15 +33,18 @@ def validation_accuracy(
     same batches for every candidate of a stage, so that candidates are compared in pairs.
 
     Args:
-        candidate: New images and step size.
-        labels: Labels of the new images, int64 [N].
+        candidate: What is optimised, and step size.
+        canvas: Which images these are.
         inputs: The stage's inputs.
         spec: How networks are trained.
     """
-    previous = inputs.previous
+    previous = inputs.previous.up_to(0) if len(canvas.carried) else inputs.previous
     images = torch.cat([previous.images.to(inputs.device), candidate.images])
-    classes = torch.cat([previous.labels, labels]).to(inputs.device)
-    rates = reference_learning_rates(candidate.step_size, spec.epochs)
+    soft = candidate.soft_labels
+    own = canvas.labels if soft is None else soft.softmax(dim=1)
+    frozen = previous.labels if soft is None else previous.soft_labels.softmax(dim=1)
+    targets = torch.cat([frozen.to(own), own])
+    rates = learning_rates(spec, candidate.step_size)
     dataset = inputs.dataset
     total = 0.0
     for index, start in enumerate(inputs.held_out[: spec.networks]):
@@ -51,9 +53,7 @@ def validation_accuracy(
             inputs.model, dataset.shape, dataset.num_classes, generator(inputs.seed, *names)
         ).to(inputs.device)
         FlatModel(model).load(model, start.to(inputs.device))
-        batches = random_batches(
-            images, spec.batch_size, spec.augmentation, inputs.seed, *names, "batches"
-        )
-        train(TrainingState(model), images, classes, rates, batches, sgd_of(spec))
+        batches = recipe_batches(images, spec, inputs.seed, *names, "batches")
+        train(TrainingState(model), images, targets, rates, batches, sgd_of(spec))
         total += accuracy(model, dataset.validation_images, dataset.validation_labels)
     return total / min(spec.networks, len(inputs.held_out))

@@ -64,7 +64,8 @@ class Union:
 
     Attributes:
         images: New images, [N, C, H, W]; the gradient is with respect to these.
-        labels: Classes of the frozen and the new images, int64 [frozen + N].
+        labels: Classes of the frozen and the new images, int64 [frozen + N]; or logits of soft
+            labels, [frozen + N, classes], of which a gradient is wanted too.
         frozen: Images of earlier stages, [frozen, C, H, W], or None.
     """
 
@@ -72,10 +73,24 @@ class Union:
     labels: Tensor
     frozen: Tensor | None = None
 
-    def batch(self, images: Tensor, step: InnerStep) -> tuple[Tensor, Tensor]:
-        """Return the augmented images and the labels of ``step``, with ``images`` as new ones."""
+    @property
+    def soft(self) -> bool:
+        """Whether labels are logits."""
+        return self.labels.is_floating_point()
+
+    def leaves(self) -> list[Tensor]:
+        """Return what gradients are wanted of, as new leaves: images, and logits if soft."""
+        wanted = [self.images, self.labels] if self.soft else [self.images]
+        return [value.detach().requires_grad_(True) for value in wanted]
+
+    def batch(self, leaves: Sequence[Tensor], step: InnerStep) -> tuple[Tensor, Tensor]:
+        """Return the augmented images and the targets of ``step``, with ``leaves`` as new ones."""
+        images, labels = leaves if self.soft else (leaves[0], self.labels)
         union = images if self.frozen is None else torch.cat([self.frozen, images])
-        return dsa.apply(union[step.indices], step.draw), self.labels[step.indices]
+        targets = labels[step.indices]
+        if self.soft:
+            targets = targets.softmax(dim=1)
+        return dsa.apply(union[step.indices], step.draw), targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +100,7 @@ class MatchingGradient:
     Attributes:
         loss: L, [].
         images: Gradient of the new images, [N, C, H, W].
+        labels: Gradient of the logits of soft labels, [frozen + N, classes]; None for classes.
         step_size: Gradient of alpha, [].
         student: theta_T, [P].
         step_losses: Cross-entropy of each inner step before its update, [T].
@@ -95,6 +111,7 @@ class MatchingGradient:
     step_size: Tensor
     student: Tensor
     step_losses: Tensor
+    labels: Tensor | None = None
 
 
 class InnerFunctions:
@@ -121,15 +138,18 @@ class InnerFunctions:
 
     def _eager_adjoint(
         self, theta: Tensor, batch: Tensor, labels: Tensor, adjoint: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return H adjoint [P], d(adjoint @ grad l)/d batch [b, C, H, W], and adjoint @ grad l."""
-        theta = theta.detach().requires_grad_(True)
-        batch = batch.detach().requires_grad_(True)
-        loss = self.loss(theta, batch, labels)
-        (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return the derivatives of adjoint @ grad l, and its value [].
+
+        They are with respect to theta (H adjoint, [P]), to the batch [b, C, H, W], and to soft
+        targets [b, classes] if these are what the labels are.
+        """
+        values = [theta, batch, labels] if labels.is_floating_point() else [theta, batch]
+        leaves = [value.detach().requires_grad_(True) for value in values]
+        loss = self.loss(leaves[0], leaves[1], leaves[2] if len(leaves) > 2 else labels)
+        (slope,) = torch.autograd.grad(loss, leaves[0], create_graph=True)
         product = adjoint @ slope
-        d_theta, d_batch = torch.autograd.grad(product, [theta, batch])
-        return d_theta, d_batch, product.detach()
+        return torch.autograd.grad(product, leaves), product.detach()
 
     def _functional_slope(
         self, theta: Tensor, batch: Tensor, labels: Tensor
@@ -140,14 +160,15 @@ class InnerFunctions:
 
     def _functional_adjoint(
         self, theta: Tensor, batch: Tensor, labels: Tensor, adjoint: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        def product(theta: Tensor, batch: Tensor) -> Tensor:
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        def product(theta: Tensor, batch: Tensor, labels: Tensor) -> Tensor:
             slope: Tensor = torch.func.grad(self.loss)(theta, batch, labels)
             return adjoint @ slope
 
-        derivative = torch.func.grad_and_value(product, argnums=(0, 1))
-        (d_theta, d_batch), value = derivative(theta, batch)
-        return d_theta, d_batch, value
+        soft = labels.is_floating_point()
+        derivative = torch.func.grad_and_value(product, argnums=(0, 1, 2) if soft else (0, 1))
+        derivatives, value = derivative(theta, batch, labels)
+        return derivatives, value
 
 
 def matching_gradient(
@@ -180,29 +201,35 @@ def matching_gradient(
     distance = segment.distance()
     student = parameters[-1]
     adjoint = 2 * (student - segment.target) / distance
-    image_gradient = torch.zeros_like(union.images)
+    gradients = [torch.zeros_like(leaf) for leaf in union.leaves()]
     step_size_gradient = torch.zeros_like(step_size)
     for step, theta in zip(reversed(steps), reversed(parameters[:-1]), strict=True):
-        images = union.images.detach().requires_grad_(True)
-        batch, labels = union.batch(images, step)
-        d_theta, d_batch, product = functions.adjoint(theta, batch.detach(), labels, adjoint)
-        if batch.requires_grad:
-            (d_images,) = torch.autograd.grad(batch, images, d_batch)
-            image_gradient -= step_size * d_images
+        leaves = union.leaves()
+        batch = union.batch(leaves, step)
+        inputs, targets = (value.detach() for value in batch)
+        (d_theta, *d_batch), product = functions.adjoint(theta, inputs, targets, adjoint)
+        d_leaves = torch.autograd.grad(batch[: len(leaves)], leaves, d_batch)
+        for gradient_of, d_leaf in zip(gradients, d_leaves, strict=True):
+            gradient_of -= step_size * d_leaf
         step_size_gradient -= product
         if gradient == "exact":
             adjoint = adjoint - step_size * d_theta
     return MatchingGradient(
         loss=(student - segment.target).square().sum() / distance,
-        images=image_gradient,
+        images=gradients[0],
         step_size=step_size_gradient,
         student=student,
         step_losses=step_losses,
+        labels=gradients[1] if union.soft else None,
     )
 
 
 def momentum_update(
-    value: Tensor, gradient: Tensor, buffer: Tensor | None, learning_rate: float, momentum: float
+    value: Tensor,
+    gradient: Tensor,
+    buffer: Tensor | None,
+    learning_rate: float | Tensor,
+    momentum: float,
 ) -> tuple[Tensor, Tensor]:
     """Return ``value`` and its momentum buffer after one step of SGD with momentum.
 
@@ -251,8 +278,8 @@ def _roll_out(
     parameters = [segment.start.detach()]
     losses = []
     for step in steps:
-        batch, labels = union.batch(union.images.detach(), step)
-        slope, loss = functions.slope(parameters[-1], batch, labels)
+        batch, targets = (value.detach() for value in union.batch(union.leaves(), step))
+        slope, loss = functions.slope(parameters[-1], batch, targets)
         parameters.append(parameters[-1] - step_size.detach() * slope)
         losses.append(loss)
     return parameters, torch.stack(losses)
@@ -265,22 +292,23 @@ def _unrolled(
     segment: Segment,
     steps: Sequence[InnerStep],
 ) -> MatchingGradient:
-    images = union.images.detach().requires_grad_(True)
+    leaves = union.leaves()
     alpha = step_size.detach().requires_grad_(True)
     theta = segment.start.detach().requires_grad_(True)
     losses = []
     for step in steps:
-        batch, labels = union.batch(images, step)
-        loss = functions.loss(theta, batch, labels)
+        batch, targets = union.batch(leaves, step)
+        loss = functions.loss(theta, batch, targets)
         (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
         theta = theta - alpha * slope
         losses.append(loss.detach())
     matching = (theta - segment.target).square().sum() / segment.distance()
-    d_images, d_alpha = torch.autograd.grad(matching, [images, alpha])
+    d_alpha, d_images, *d_labels = torch.autograd.grad(matching, [alpha, *leaves])
     return MatchingGradient(
         loss=matching.detach(),
         images=d_images,
         step_size=d_alpha,
         student=theta.detach(),
         step_losses=torch.stack(losses),
+        labels=d_labels[0] if d_labels else None,
     )

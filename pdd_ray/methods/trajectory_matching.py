@@ -12,16 +12,19 @@ import torch
 
 from pdd_ray.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods.base import Candidate, StageOutcome
+from pdd_ray.methods.canvas import canvas_of
 from pdd_ray.methods.initial import class_major_labels, noise_images, random_real_images
 from pdd_ray.methods.iterates import validation_accuracy
 from pdd_ray.methods.matching import (
     InnerFunctions,
+    MatchingGradient,
     Segment,
     Union,
     inner_steps,
     matching_gradient,
     momentum_update,
 )
+from pdd_ray.methods.soft_labels import soft_start
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
@@ -47,9 +50,10 @@ class MatchingState:
     """What the iterations change.
 
     Attributes:
-        images: The new images, prepared, [N, C, H, W].
+        images: What is optimised, prepared, [N, C, H, W].
         step_size: alpha, float32 [].
-        momentum: Momentum buffers of the images and of alpha.
+        soft_labels: Logits of what is optimised, [N, classes]; None for classes.
+        momentum: Momentum buffers by name: ``images``, ``step_size``, ``soft_labels``.
         iteration: Updates done.
         best: The chosen iterate so far.
         best_accuracy: Its validation accuracy.
@@ -59,7 +63,8 @@ class MatchingState:
 
     images: Tensor
     step_size: Tensor
-    momentum: tuple[Tensor, Tensor] | None = None
+    soft_labels: Tensor | None = None
+    momentum: dict[str, Tensor] = field(default_factory=dict)
     iteration: int = 0
     best: Candidate | None = None
     best_accuracy: float = -1.0
@@ -68,9 +73,8 @@ class MatchingState:
 
     def save(self, path: Path) -> None:
         """Write the state to ``path``."""
-        tensors = {"images": self.images, "step_size": self.step_size}
-        if self.momentum is not None:
-            tensors |= {"momentum.images": self.momentum[0], "momentum.step_size": self.momentum[1]}
+        tensors = self.optimised()
+        tensors |= {f"momentum.{name}": value for name, value in self.momentum.items()}
         facts: dict[str, Any] = {
             "iteration": self.iteration,
             "best_accuracy": self.best_accuracy,
@@ -79,6 +83,8 @@ class MatchingState:
         }
         if self.best is not None:
             tensors["best.images"] = self.best.images
+            if self.best.soft_labels is not None:
+                tensors["best.soft_labels"] = self.best.soft_labels
             facts["best_step_size"] = self.best.step_size
         save_tensors(path, tensors, facts)
 
@@ -88,14 +94,34 @@ class MatchingState:
         device = self.images.device
         tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         self.images, self.step_size = tensors["images"], tensors["step_size"]
-        if "momentum.images" in tensors:
-            self.momentum = (tensors["momentum.images"], tensors["momentum.step_size"])
+        self.soft_labels = tensors.get("soft_labels")
+        self.momentum = {
+            name.removeprefix("momentum."): value
+            for name, value in tensors.items()
+            if name.startswith("momentum.")
+        }
         if "best.images" in tensors:
-            self.best = Candidate(tensors["best.images"], facts["best_step_size"])
+            self.best = Candidate(
+                tensors["best.images"], facts["best_step_size"], tensors.get("best.soft_labels")
+            )
         self.iteration = facts["iteration"]
         self.best_accuracy = facts["best_accuracy"]
         self.best_iteration = facts["best_iteration"]
         self.curves = facts["curves"]
+
+    def optimised(self) -> dict[str, Tensor]:
+        """Return what the optimisers change, by name."""
+        values = {"images": self.images, "step_size": self.step_size}
+        return values if self.soft_labels is None else {**values, "soft_labels": self.soft_labels}
+
+    def candidate(self) -> Candidate:
+        """Return a copy of the current iterate."""
+        soft = self.soft_labels
+        return Candidate(
+            self.images.detach().clone(),
+            float(self.step_size),
+            None if soft is None else soft.detach().clone(),
+        )
 
     def record(self, **values: float) -> None:
         """Append ``values`` to the curves."""
@@ -137,7 +163,7 @@ class TrajectoryMatching:
         observer.progress(state.iteration / self.spec.iterations, latest)
 
     def _check(self, inputs: StageInputs) -> None:
-        needed = self.spec.trajectory_epochs + 1
+        needed = self.spec.start_offset(inputs.stage) + self.spec.trajectory_epochs + 1
         for trajectory in inputs.experts:
             if trajectory.length < needed:
                 msg = (
@@ -169,9 +195,10 @@ class _Stage:
         self.inputs = inputs
         self.names = ("stage", inputs.stage)
         dataset = inputs.dataset
+        self.canvas = canvas_of(inputs, spec)
         self.new_labels = class_major_labels(dataset.num_classes, inputs.images_per_class)
-        self.labels = torch.cat([inputs.previous.labels, self.new_labels]).to(inputs.device)
-        self.frozen = inputs.previous.images.to(inputs.device) if inputs.previous.stages else None
+        self.labels = torch.cat([self.canvas.frozen_labels, self.canvas.labels])
+        self.frozen = self.canvas.frozen if len(self.canvas.frozen) else None
         self.functions = _inner_functions(
             inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compile
         )
@@ -180,10 +207,16 @@ class _Stage:
         inputs = self.inputs
         names = (*self.names, "initialisation")
         first = random_real_images if self.spec.initialisation == "real" else noise_images
-        images = first(inputs.dataset, inputs.images_per_class, inputs.seed, *names)
+        new = first(inputs.dataset, inputs.images_per_class, inputs.seed, *names)
+        soft = None
+        if self.spec.labels == "soft":
+            new, soft = soft_start(inputs, new, names)
+            carried = inputs.previous.soft_labels if len(self.canvas.carried) else soft[:0]
+            soft = torch.cat([carried, soft]).to(inputs.device)
         return MatchingState(
-            images=images.to(inputs.device),
+            images=self.canvas.first(new.to(inputs.device)),
             step_size=torch.tensor(self.spec.initial_step_size, device=inputs.device),
+            soft_labels=soft,
         )
 
     def update(self, state: MatchingState) -> None:
@@ -203,13 +236,14 @@ class _Stage:
         with self._naming(state.iteration + 1):
             result = matching_gradient(
                 self.functions,
-                Union(state.images, self.labels, self.frozen),
+                Union(state.images, self._targets(state), self.frozen),
                 state.step_size,
                 segment,
                 steps,
                 self.spec.gradient,
             )
-        self._apply(state, result.images, result.step_size)
+        if self.spec.skip_above is None or float(result.loss) <= self.spec.skip_above:
+            self._apply(state, result)
         state.iteration += 1
         state.record(
             loss=float(result.loss),
@@ -222,24 +256,29 @@ class _Stage:
         """Evaluate the current iterate, and keep it if it is the best one so far."""
         if state.iteration in state.curves.get("candidate_iteration", []):
             return
-        candidate = Candidate(state.images.detach().clone(), float(state.step_size))
+        candidate = state.candidate()
         with self._naming(state.iteration):
-            accuracy = validation_accuracy(
-                candidate, self.new_labels, self.inputs, self.spec.selection
-            )
+            accuracy = validation_accuracy(candidate, self.canvas, self.inputs, self.spec.selection)
         if accuracy > state.best_accuracy:
             state.best, state.best_accuracy = candidate, accuracy
             state.best_iteration = state.iteration
         state.record(candidate_iteration=state.iteration, validation_accuracy=accuracy)
         observer.scalars(state.iteration, {"validation_accuracy": accuracy})
-        observer.images(state.iteration, candidate.images)
+        observer.images(state.iteration, candidate.images[-len(self.new_labels) :])
 
     def outcome(self, state: MatchingState) -> StageOutcome:
-        best = state.best or Candidate(state.images, float(state.step_size))
+        best = state.best or state.candidate()
+        previous, images = self.canvas.split(best.images)
+        previous_soft, soft = None, None
+        if best.soft_labels is not None:
+            previous_soft, soft = self.canvas.split(best.soft_labels)
         return StageOutcome(
-            images=best.images.cpu(),
+            images=images,
             labels=self.new_labels,
             step_size=best.step_size,
+            soft_labels=soft,
+            previous=previous,
+            previous_soft_labels=previous_soft,
             facts={
                 "chosen_iteration": state.best_iteration,
                 "validation_accuracy": state.best_accuracy,
@@ -257,20 +296,35 @@ class _Stage:
             count, generator=generator(self.inputs.seed, *self.names, "expert order", turn)
         )
         expert = self.inputs.experts[int(order[position])]
-        epoch = int(torch.randint(self.spec.max_start_epoch, (), generator=source))
+        low, high = self.spec.start_epochs(iteration)
+        offset = low + self.spec.start_offset(self.inputs.stage)
+        epoch = offset + int(torch.randint(high - low, (), generator=source))
         start, target = expert.snapshots(epoch, epoch + self.spec.expert_epochs)
         return Segment(start.to(self.inputs.device), target.to(self.inputs.device))
 
-    def _apply(self, state: MatchingState, d_images: Tensor, d_step_size: Tensor) -> None:
-        images, step_size = state.momentum or (None, None)
+    def _targets(self, state: MatchingState) -> Tensor:
+        """Return the labels of frozen and optimised images: classes, or logits if they are soft."""
+        if state.soft_labels is None:
+            return self.labels
+        previous = self.inputs.previous.soft_labels.to(state.soft_labels)
+        return torch.cat([previous[: len(self.canvas.frozen)], state.soft_labels])
+
+    def _apply(self, state: MatchingState, result: MatchingGradient) -> None:
         spec = self.spec
-        state.images, images = momentum_update(
-            state.images, d_images, images, spec.image_learning_rate, spec.momentum
-        )
-        state.step_size, step_size = momentum_update(
-            state.step_size, d_step_size, step_size, spec.step_size_learning_rate, spec.momentum
-        )
-        state.momentum = (images, step_size)
+        steps: dict[str, tuple[Tensor, float | Tensor, float]] = {
+            "images": (result.images, spec.image_learning_rate * self.canvas.rates, spec.momentum),
+            "step_size": (result.step_size, spec.step_size_learning_rate, spec.momentum),
+        }
+        if result.labels is not None:
+            gradient = result.labels[len(self.canvas.frozen) :]
+            rates = spec.label_learning_rate * self.canvas.rates.flatten(1)
+            steps["soft_labels"] = (gradient, rates, spec.label_momentum)
+        values = state.optimised()
+        for name, (gradient, rate, momentum) in steps.items():
+            value, state.momentum[name] = momentum_update(
+                values[name], gradient, state.momentum.get(name), rate, momentum
+            )
+            setattr(state, name, value)
 
     @contextmanager
     def _naming(self, iteration: int) -> Iterator[None]:

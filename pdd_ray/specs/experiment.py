@@ -6,9 +6,17 @@ from pydantic import Field, field_validator, model_validator
 
 from pdd_ray.specs.base import FrozenModel
 from pdd_ray.specs.data import DataSpec
-from pdd_ray.specs.methods import MethodSpec, TrajectoryMatchingSpec
+from pdd_ray.specs.methods import CafeSpec, IdcSpec, MethodSpec, TrajectoryMatchingSpec
+from pdd_ray.specs.methods.base import DistillationSpec
+from pdd_ray.specs.misplaced import MisplacedError, problem_at
 from pdd_ray.specs.model import ConvNetSpec, ModelSpec
-from pdd_ray.specs.training import EvaluationSpec, ExpertSpec, SyntheticTrainingSpec
+from pdd_ray.specs.training import (
+    EvaluationSpec,
+    ExpertSpec,
+    ForgettingSpec,
+    SyntheticTrainingSpec,
+    TransitionSpec,
+)
 
 
 class StageSpec(FrozenModel):
@@ -38,8 +46,10 @@ class ExperimentSpec(FrozenModel):
     """The network of experts, students and transitions."""
     experts: ExpertSpec = ExpertSpec()
     """Training of the experts on real data."""
-    transition: SyntheticTrainingSpec = SyntheticTrainingSpec()
-    """Training on U_i that leads from theta_i to theta_{i+1}."""
+    forgetting: ForgettingSpec = ForgettingSpec()
+    """Training that counts how often each real image is forgotten."""
+    transition: TransitionSpec = TransitionSpec()
+    """The transition: training on U_i that leads from theta_i to theta_{i+1}."""
     method: MethodSpec = TrajectoryMatchingSpec()
     """What makes a stage's images."""
     stages: tuple[StageSpec, ...] = Field(default=(StageSpec(images_per_class=1),), min_length=1)
@@ -55,11 +65,48 @@ class ExperimentSpec(FrozenModel):
             return [{"images_per_class": equal.images_per_class}] * equal.count
         return value
 
+    @field_validator("method", mode="before")
+    @classmethod
+    def _name_alone(cls, value: Any) -> Any:  # noqa: ANN401 - raw input of any type
+        return {"name": value} if isinstance(value, str) else value
+
     @model_validator(mode="after")
-    def _stages_are_valid(self) -> "ExperimentSpec":
+    def _parts_fit(self) -> "ExperimentSpec":
         for index in range(1, len(self.stages) + 1):
             self.stage_method(index)
+        with problem_at("transition"):
+            self.transition.training(self.method.recipe)
+        with problem_at("evaluation"):
+            self.evaluation.resolved(self.method.recipe, 1)
+        self._check_method()
         return self
+
+    def _check_method(self) -> None:
+        """Refuse what the method can't do."""
+        method, name = self.method, self.method.name
+        if not method.distills and len(self.stages) > 1:
+            raise MisplacedError(
+                f"method {name!r} selects real images in a single stage; there are "
+                f"{len(self.stages)}",
+                "stages",
+            )
+        if not isinstance(method, DistillationSpec):
+            return
+        if method.update_previous and not method.conditioning:
+            msg = "earlier images are updated together with the new ones: not without conditioning"
+            raise MisplacedError(msg, "method", "update_previous")
+        features = isinstance(method, IdcSpec) and method.match == "features"
+        if (isinstance(method, CafeSpec) or features) and self.model.name != "convnet":
+            msg = f"method {name!r} matches outputs of the blocks of a ConvNet; this is another"
+            raise MisplacedError(msg, "model")
+
+    def evaluation_training(self, epochs: int) -> SyntheticTrainingSpec:
+        """Return how networks are trained for ``epochs`` epochs to evaluate the images."""
+        return self.evaluation.resolved(self.method.recipe, epochs)
+
+    def transition_training(self) -> SyntheticTrainingSpec:
+        """Return the training of a transition."""
+        return self.transition.training(self.method.recipe)
 
     def stage_method(self, stage: int) -> MethodSpec:
         """Return the method of stage ``stage`` (1-based) with the stage's changes applied."""
@@ -89,10 +136,17 @@ class ResourcesSpec(FrozenModel):
     """One transition of one chain."""
     expert: StepResources = StepResources()
     """One expert trajectory."""
+    scores: StepResources = StepResources()
+    """Counting how often each real image is forgotten."""
+    features: StepResources = StepResources()
+    """Features of the real images."""
     stage: StepResources = StepResources()
     """One PDD stage (a Ray Tune trial)."""
     evaluation: StepResources = StepResources()
     """Training and testing one network."""
+    class_shards: int = Field(default=1, ge=1)
+    """Processes over which a stage spreads the classes of DC, DSA, DM, IDC and DREAM; each gets
+    cpus / class_shards CPUs of the stage. The results stay the same to the bit."""
     max_concurrent_stages: int = Field(default=64, ge=1)
     """Most stage trials at the same time."""
 

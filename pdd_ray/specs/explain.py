@@ -12,6 +12,7 @@ from pdd_ray.errors import ConfigError
 from pdd_ray.specs.document import Node
 from pdd_ray.specs.experiment import EqualStagesSpec, ExperimentSpec
 from pdd_ray.specs.merge import DEFAULT_NAMES, merge, with_names
+from pdd_ray.specs.misplaced import MisplacedError
 from pdd_ray.specs.stages import changes, without_changes
 
 if TYPE_CHECKING:
@@ -93,6 +94,9 @@ def suggestion(given: str, allowed: Iterable[str]) -> str:
 
 def _explain_one(detail: ErrorDetails, document: Node, kind: type[BaseModel]) -> tuple[str, str]:
     location = detail["loc"]
+    cause = detail.get("ctx", {}).get("error")
+    if isinstance(cause, MisplacedError):
+        location = (*location, *cause.keys)
     node = _node_at(document, location)
     if detail["type"] == "missing":
         return str(node.place.child(location[-1])), "this key is required and missing"

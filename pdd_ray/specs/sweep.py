@@ -1,11 +1,13 @@
 """The configuration of a sweep: variants x grid x seeds, and what its tables show."""
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pdd_ray.specs.base import FrozenModel
 from pdd_ray.specs.experiment import ExperimentSpec, ResourcesSpec
+from pdd_ray.specs.misplaced import MisplacedError
+from pdd_ray.specs.model import has_batch_norm
 
 
 class ChoiceSpec(FrozenModel):
@@ -47,6 +49,14 @@ class SweepSpec(ExperimentSpec):
     """What steps hold while they run."""
     table: TableSpec = TableSpec()
     """What the table shows."""
+
+    @model_validator(mode="after")
+    def _classes_can_be_sharded(self) -> Self:
+        shards = self.resources.class_shards
+        if shards > 1 and has_batch_norm(self.model):
+            msg = f"norm 'batch' ties the classes together: no {shards} class_shards"
+            raise MisplacedError(msg, "resources", "class_shards")
+        return self
 
     @field_validator("seeds", "grid")
     @classmethod

@@ -1,43 +1,33 @@
 """The configuration of supervised training: experts, transitions, evaluations."""
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pdd_ray.specs.base import FrozenModel
 from pdd_ray.specs.model import ModelSpec
+from pdd_ray.specs.recipes import RECIPES, RecipeName
+from pdd_ray.specs.strategies import RULES, Rule, check_rule_strategy
 
-DSA_OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
+DSA_OPERATIONS = RULES["dsa"]
 FULL_DSA = "_".join(DSA_OPERATIONS)
 
 
-def check_strategy(strategy: str) -> str:
-    """Return ``strategy`` if it is ``none`` or names of DSA operations joined by ``_``."""
-    if strategy != "none":
-        unknown = [name for name in strategy.split("_") if name not in DSA_OPERATIONS]
-        if unknown:
-            msg = (
-                f"unknown augmentation {unknown[0]!r} in {strategy!r}; allowed: 'none' or any of "
-                f"{', '.join(DSA_OPERATIONS)} joined by '_'"
-            )
-            raise ValueError(msg)
-    return strategy
+def check_strategy_field(rule: str, *names: str) -> Any:  # noqa: ANN401 - a pydantic decorator
+    """Return a validator of fields (``augmentation``) that hold operations of ``rule``."""
+
+    def check(value: str) -> str:
+        check_rule_strategy(rule, value)
+        return value
+
+    return field_validator(*(names or ("augmentation",)))(check)
 
 
-class AugmentedTraining(FrozenModel):
-    """What all trainings share."""
+class ExpertSpec(FrozenModel):
+    """Training on real data whose trajectory is recorded (specification, section 1.1)."""
 
     augmentation: str = FULL_DSA
     """DSA operations joined by `_`, of which one is drawn per batch; or `none`."""
-
-    @field_validator("augmentation")
-    @classmethod
-    def _known_operations(cls, value: str) -> str:
-        return check_strategy(value)
-
-
-class ExpertSpec(AugmentedTraining):
-    """Training on real data whose trajectory is recorded (specification, section 1.1)."""
 
     count: int = Field(default=100, ge=1)
     """Number of experts, each a chain of starts through all stages."""
@@ -58,24 +48,111 @@ class ExpertSpec(AugmentedTraining):
     storage: Literal["float32", "float16"] = "float32"
     """Number format of stored snapshots; float16 halves the disk space."""
 
+    _strategy = check_strategy_field("dsa")
 
-class SyntheticTrainingSpec(AugmentedTraining):
-    """Training on synthetic images (specification, section 7)."""
 
+class ForgettingSpec(FrozenModel):
+    """Training that counts forgetting events (Toneva et al. 2019; PDD, section 4.2).
+
+    The network is the experiment's. The paper does not say how its scores were made.
+    """
+
+    epochs: int = Field(default=200, ge=1)
+    """Epochs; the score of an image that is never learned."""
+    runs: int = Field(default=1, ge=1)
+    """Trainings over which scores are summed."""
+    batch_size: int = Field(default=128, ge=1)
+    """Images per step."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """SGD learning rate; a fifth after 30, 60 and 80 per cent of the epochs."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """SGD momentum."""
+    weight_decay: float = Field(default=5e-4, ge=0)
+    """SGD weight decay."""
+    augmentation: str = "crop_flip"
+    """DSA operations joined by `_`, of which one is drawn per batch; or `none`."""
+
+    _strategy = check_strategy_field("dsa")
+
+
+class SyntheticTrainingSpec(FrozenModel):
+    """Training on synthetic images (specification, section 7; of other methods, section 3.6)."""
+
+    augmentation: str = FULL_DSA
+    """Operations joined by `_`, applied by `augmentation_rule`; or `none`."""
+    augmentation_rule: Rule = "dsa"
+    """`dsa`: one operation per batch, its numbers per image; `idc`: flip, color and cutout always,
+    and one of the others; `dc`: one of DC's crop, scale, rotate, noise per image."""
+    cutmix: float = Field(default=0.0, ge=0, le=1)
+    """Probability of CutMix per batch."""
     epochs: int = Field(default=1000, ge=1)
-    """Epochs per stage. As in the reference, epochs + 1 passes are made; the learning rate drops
-    to a tenth after pass epochs // 2 + 2."""
+    """Epochs per stage. Under the schedule `drop`, epochs + 1 passes are made, as in the
+    reference."""
     batch_size: int = Field(default=256, ge=1)
     """Images per step."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """SGD momentum."""
     weight_decay: float = Field(default=5e-4, ge=0)
     """SGD weight decay, on all parameters."""
+    schedule: Literal["drop", "milestones"] = "drop"
+    """Learning rate: `drop`: a tenth after pass epochs // 2 + 2; `milestones`: a fifth after two
+    thirds and after five sixths of the epochs."""
     reset_momentum_at_decay: bool = False
-    """Empty the momentum buffers at the drop, as MTT, TESLA and DATM do and PDD does not."""
+    """Empty the momentum buffers at the drop, as DC, MTT, TESLA and DATM do and PDD does not."""
+
+    @model_validator(mode="after")
+    def _rule_knows_the_operations(self) -> Self:
+        check_rule_strategy(self.augmentation_rule, self.augmentation)
+        return self
 
 
-class EvaluationSpec(SyntheticTrainingSpec):
+class RecipeChoices(FrozenModel):
+    """How networks train on synthetic images: what differs from the recipe; `null` keeps it."""
+
+    recipe: RecipeName | None = None
+    """Recipe of a family of methods (docs/methods); that of the experiment's method if not given.
+    `pdd-ray config show` prints what follows from it."""
+    augmentation: str | None = None
+    """Operations joined by `_`, or `none`."""
+    augmentation_rule: Rule | None = None
+    """How operations are combined: `dsa`, `idc` or `dc`."""
+    cutmix: float | None = Field(default=None, ge=0, le=1)
+    """Probability of CutMix per batch."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Images per step."""
+    momentum: float | None = Field(default=None, ge=0, lt=1)
+    """SGD momentum."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """SGD weight decay, on all parameters."""
+    schedule: Literal["drop", "milestones"] | None = None
+    """Learning rate: `drop` to a tenth half-way, or `milestones`."""
+    reset_momentum_at_decay: bool | None = None
+    """Empty the momentum buffers at the drop."""
+
+    def resolved(self, recipe: str, epochs: int) -> SyntheticTrainingSpec:
+        """Return the training of ``epochs`` epochs by these choices over those of ``recipe``.
+
+        Raises:
+            ValueError: if the augmentation is none of its rule.
+        """
+        own = self.model_dump(exclude_none=True, include=set(RecipeChoices.model_fields))
+        values = {**RECIPES[own.pop("recipe", recipe)].training, **own, "epochs": epochs}
+        return SyntheticTrainingSpec.model_validate(values)
+
+
+class TransitionSpec(RecipeChoices):
+    """Training on U_i that leads from theta_i to theta_{i+1}."""
+
+    epochs: int | None = Field(default=None, ge=1)
+    """Epochs on each union; those of the recipe if not given (1000; IDC 200)."""
+
+    def training(self, recipe: str) -> SyntheticTrainingSpec:
+        """Return the training, for a method with ``recipe``."""
+        usual = RECIPES[self.recipe or recipe].transition_epochs
+        return self.resolved(recipe, self.epochs or usual)
+
+
+class EvaluationSpec(RecipeChoices):
     """How distilled sets are evaluated (Table 3's modes; specification, sections 6.2 and 6.3)."""
 
     modes: tuple[Literal["progressive", "union", "sequential"], ...] = ("progressive",)
@@ -83,11 +160,12 @@ class EvaluationSpec(SyntheticTrainingSpec):
     sequential: one network on S_1, then S_2, ..."""
     networks: int = Field(default=5, ge=1)
     """Freshly initialised networks per seed, mode and architecture."""
-    epochs: int | Literal["paper"] = "paper"  # type: ignore[assignment]
+    epochs: int | Literal["paper"] = "paper"
     """Epochs per stage; `paper` is 2 * single_stage_epochs / (P + 1), with which P stages see as
     many images as a single one (specification, section 6.2: 2000 / (P + 1) on CIFAR-10)."""
-    single_stage_epochs: int = Field(default=1000, ge=1)
-    """Epochs of one stage under the rule `paper`; mode union takes as many."""
+    single_stage_epochs: int | None = Field(default=None, ge=1)
+    """Epochs of one stage under the rule `paper`; mode union takes as many. Those of the recipe if
+    not given (1000; DC 300, CAFE 600)."""
     union_epochs: int | None = Field(default=None, ge=1)
     """Epochs of mode union; epochs * (P + 1) / 2 if not given: as many images seen as the other
     modes would on the growing unions."""
@@ -106,16 +184,19 @@ class EvaluationSpec(SyntheticTrainingSpec):
             raise ValueError(msg)
         return value
 
-    def epochs_per_stage(self, stages: int) -> int:
+    def epochs_per_stage(self, stages: int, recipe: str) -> int:
         """Return the epochs of each of ``stages`` stages in modes progressive and sequential."""
         if self.epochs == "paper":
-            return max(1, 2 * self.single_stage_epochs // (stages + 1))
+            return max(1, 2 * self._single_stage(recipe) // (stages + 1))
         return self.epochs
 
-    def epochs_of_union(self, stages: int) -> int:
+    def epochs_of_union(self, stages: int, recipe: str) -> int:
         """Return the epochs of mode union after ``stages`` stages."""
         if self.union_epochs is not None:
             return self.union_epochs
         if self.epochs == "paper":
-            return self.single_stage_epochs
+            return self._single_stage(recipe)
         return self.epochs * (stages + 1) // 2
+
+    def _single_stage(self, recipe: str) -> int:
+        return self.single_stage_epochs or RECIPES[self.recipe or recipe].epochs

@@ -32,7 +32,7 @@ method:
 stages: {count: 2, images_per_class: 1}
 evaluation: {networks: 1, epochs: 2, augmentation: none, prefixes: all}
 variants:
-  random: {method.name: random}
+  random: {method.name: random, stages: {count: 1, images_per_class: 2}}
   pdd:
 table: {rows: [variant, stages]}
 """

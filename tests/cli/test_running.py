@@ -26,17 +26,17 @@ def test_a_plan_counts_steps_by_kind(fresh: Path, cli: Callable[..., Ended]):
     ended = cli("plan", "tiny.yaml")
     lines = ended.out.splitlines()
     assert ended.code == 0
-    assert lines[:2] == ["tiny: 2 experiments, 4 evaluations", "Two stages of one image per class."]
+    assert lines[:2] == ["tiny: 2 experiments, 3 evaluations", "Two stages of one image per class."]
     kinds = [line.split()[:3] for line in lines[3:9]]
     assert kinds == [
         ["data", "1", "1"],
         ["start", "2", "2"],
         ["expert", "2", "2"],
         ["stage", "2", "2"],
-        ["selection", "2", "2"],
-        ["evaluation", "4", "4"],
+        ["selection", "1", "1"],
+        ["evaluation", "3", "3"],
     ]
-    assert lines[9] == "13 steps (1 more are shared), 0 cached, 13 steps to do"
+    assert lines[9] == "11 steps (1 more are shared), 0 cached, 11 steps to do"
     assert "(speed: data, start, expert, stage, selection, evaluation from a model)" in lines[10]
 
 
@@ -54,7 +54,7 @@ def test_a_plan_uses_speeds_that_were_measured(
 def test_a_plan_as_json_lists_every_step(folder: Path, cli: Callable[..., Ended]):
     plan = json.loads(cli("plan", "tiny.yaml", "--json").out)
     assert plan["schema"] == "pdd-ray/plan/1"
-    assert (plan["cached"], plan["to_do"], len(plan["steps"])) == (13, 0, 13)
+    assert (plan["cached"], plan["to_do"], len(plan["steps"])) == (11, 0, 11)
     assert plan["estimate"]["seconds"] == 0
     assert all(step["cached"] for step in plan["steps"])
     keys = [step["key"] for step in plan["steps"]]
@@ -67,7 +67,7 @@ def test_a_finished_sweep_has_nothing_to_do_and_shows_its_table(
 ):
     ended = cli("run", "tiny.yaml")
     assert ended.code == 0
-    assert "13 cached, 0 steps to do" in ended.err
+    assert "11 cached, 0 steps to do" in ended.err
     assert ended.out == (folder / "store/sweeps/tiny/table.md").read_text(encoding="utf-8")
 
 
@@ -88,7 +88,7 @@ def test_a_run_leaves_its_outputs_in_the_store(folder: Path, cli: Callable[..., 
 def test_an_extended_sweep_does_only_what_is_new(folder: Path, cli: Callable[..., Ended]):
     ended = cli("run", "tiny.yaml", "evaluation.networks=2", "--serial")
     assert ended.code == 0
-    assert "17 steps (1 more are shared), 13 cached, 4 steps to do" in ended.err
+    assert "14 steps (1 more are shared), 11 cached, 3 steps to do" in ended.err
 
 
 def test_a_damaged_artifact_is_set_aside_and_made_again(folder: Path, cli: Callable[..., Ended]):
@@ -97,7 +97,7 @@ def test_a_damaged_artifact_is_set_aside_and_made_again(folder: Path, cli: Calla
     path = store.folder(key) / "synthetic.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1])
-    assert "12 cached, 1 steps to do" in cli("plan", "tiny.yaml").out
+    assert "10 cached, 1 steps to do" in cli("plan", "tiny.yaml").out
     assert path.stat().st_size == len(content) - 1
     ended = cli("run", "tiny.yaml", "--serial")
     assert ended.code == 0
@@ -130,7 +130,7 @@ def test_an_interrupted_run_says_how_to_continue(
     monkeypatch.setattr(sweeping, "execute", interrupt)
     ended = cli("run", "tiny.yaml", "--serial")
     assert ended.code == 130
-    message = "stopped with 0 of 13 steps done; run the same command again to continue"
+    message = "stopped with 0 of 11 steps done; run the same command again to continue"
     assert ended.err.splitlines()[-1].endswith(message)
 
 
@@ -172,7 +172,7 @@ def test_the_demo_is_the_preset_of_that_name(
         (("run", "tiny.yaml", "method.iteratoins=2"), 2,
          "error: override method.iteratoins: unknown key; did you mean 'iterations'?"),
         (("run", "tinny.yaml"), 2, "error: no sweep 'tinny.yaml'"),
-        (("run", "tiny.yaml", "stages.images_per_class=500"), 2, "error: experiment random/seed0"),
+        (("run", "tiny.yaml", "stages.images_per_class=500"), 2, "error: experiment pdd/seed0"),
         (("plan", "tiny.yaml", "data={source: npz, root: no.npz}"), 2, "error: data.root "),
         (("run", "tiny.yaml", "table.rows=[varient]"), 2,
          "error: tables can't show 'varient': records have "),

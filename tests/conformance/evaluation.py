@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pdd_ray.augment.dsa import Draw
+from pdd_ray.augment.rules import Augmentation
 from pdd_ray.specs.model import ConvNetSpec
 from pdd_ray.training import (
     Batch,
@@ -91,7 +92,8 @@ def _batches(vector: Vector, stage: int, epoch: int) -> list[Batch]:
         draw = item and Draw(
             item["op"], {name: vector[f"{where}.{name}"] for name in item["draws"]}
         )
-        batches.append((indices, draw))
+        augmentation = Augmentation((draw,) if draw else ())
+        batches.append(Batch(indices, augmentation))
     return batches
 
 

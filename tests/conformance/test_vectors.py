@@ -6,21 +6,52 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conformance import augmentation, evaluation, files, matching, networks, whitening
+from tests.conformance import (
+    augmentation,
+    distribution,
+    evaluation,
+    files,
+    formation,
+    gradient_matching,
+    idc,
+    matching,
+    networks,
+    selection,
+    whitening,
+)
 from tests.conformance.reading import Vector, read_entries, sha256
 
 CHECKS: dict[str, Callable[[Vector], None]] = {
     "convnet": networks.check_convnet,
     "network_variants": networks.check_variants,
+    "idc_network": networks.check_idc_network,
     "resnet": networks.check_resnet,
     "dsa": augmentation.check_dsa,
+    "idc_augmentation": augmentation.check_idc_augmentation,
+    "dc_augmentation": augmentation.check_dc_augmentation,
+    "cutmix": augmentation.check_cutmix,
+    "idc_decode": formation.check_decode,
+    "idc_init": formation.check_mix_initial,
     "zca": whitening.check_whitening,
     "mtt_step": matching.check_matching,
     "mtt_masked": matching.check_matching,
     "mtt_outer": matching.check_matching,
     "tesla_step": matching.check_tesla,
+    "dc_distance": gradient_matching.check_distance,
+    "dc_step": gradient_matching.check_loop,
+    "dc_loop": gradient_matching.check_loop,
+    "dsa_loop": gradient_matching.check_loop,
     "evaluation": evaluation.check_evaluation,
     "files": files.check_files,
+    "dm_step": distribution.check_dm,
+    "cafe_step": distribution.check_cafe,
+    "coreset": selection.check_coreset,
+    "forgetting": selection.check_forgetting,
+    "idc_match": idc.check_match,
+    "idc_cycle": idc.check_cycle,
+    "pdd_idc_union": idc.check_union,
+    "idc_training": idc.check_training,
+    "dream_selection": selection.check_dream_selection,
 }
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
 

@@ -137,8 +137,8 @@ def test_a_step_replays_its_augmentation():
     problem = Problem()
     step = next(step for step in problem.steps if step.draw is not None)
     again = InnerStep(step.indices, step.draw)
-    first, _ = problem.union.batch(problem.union.images, step)
-    second, _ = problem.union.batch(problem.union.images, again)
+    first, _ = problem.union.batch(problem.union.leaves(), step)
+    second, _ = problem.union.batch(problem.union.leaves(), again)
     assert torch.equal(first, second)
 
 

@@ -7,6 +7,7 @@ from pdd_ray import training
 from pdd_ray.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods import iterates, trajectory_matching
 from pdd_ray.methods.base import Candidate, Partial
+from pdd_ray.methods.canvas import canvas_of
 from pdd_ray.methods.initial import random_real_images
 from pdd_ray.methods.iterates import validation_accuracy
 from pdd_ray.methods.matching import inner_steps
@@ -174,7 +175,9 @@ def test_validation_trains_networks_from_the_held_out_starts_on_the_union(
         return training.train(state, *rest)
 
     monkeypatch.setattr(iterates, "train", record)
-    accuracy = validation_accuracy(Candidate(images, 0.05), labels, inputs, spec_of().selection)
+    accuracy = validation_accuracy(
+        Candidate(images, 0.05), canvas_of(inputs, spec_of()), inputs, spec_of().selection
+    )
     assert 0 < accuracy <= 1
     assert len(calls) == 2
     for start, (first, seen, classes, rates, *_) in zip(inputs.held_out, calls, strict=True):

@@ -16,7 +16,15 @@ def operations(name, **changes):
 
 
 def test_every_step_has_a_positive_estimate():
-    for changes in ({}, {"method": {"name": "random"}}, {"data.preprocessing": "zca"}):
+    one = [{"images_per_class": 2}]
+    for changes in (
+        {},
+        {"method": {"name": "random"}, "stages": one},
+        {"method": {"name": "herding"}, "stages": one},
+        {"method": {"name": "forgetting"}, "stages": one},
+        *({"method": {"name": name}} for name in ("dc", "dsa", "dm", "cafe", "idc")),
+        {"data.preprocessing": "zca"},
+    ):
         for step in plan_of(**changes).steps:
             assert step.cost.operations > 0
             assert step.cost.disk > 0

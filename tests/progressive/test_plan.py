@@ -111,8 +111,8 @@ def test_seeds_share_the_data_only():
 
 
 def test_random_selection_needs_no_experts():
-    plan = plan_of(method={"name": "random"})
-    assert kinds(plan) == {"data": 1, "selection": 2, "evaluation": 2}
+    plan = plan_of(method={"name": "random"}, stages=[{"images_per_class": 2}])
+    assert kinds(plan) == {"data": 1, "selection": 1, "evaluation": 1}
     assert {step.runs_as for step in plan.steps} == {"task"}
 
 
@@ -265,10 +265,11 @@ def test_resources_are_those_of_the_kind():
 
 
 def test_variants_share_what_they_have_in_common():
-    variants = {"mtt": {}, "random": {"method": {"name": "random"}}}
+    one = [{"images_per_class": 2}]
+    variants = {"mtt": {}, "random": {"method": {"name": "random"}, "stages": one}}
     plan = plan_of(variants=variants)
     assert kinds(plan)["data"] == 1
-    assert kinds(plan)["selection"] == 2
+    assert kinds(plan)["selection"] == 1
     assert [item.experiment.variant for item in plan.evaluations] == ["mtt", "random"]
 
 
@@ -297,11 +298,10 @@ def test_too_many_images_per_class_are_refused():
         plan_of(stages=[{"images_per_class": 19}])
 
 
-def test_random_selections_add_up_but_matching_starts_anew():
-    sizes = [{"images_per_class": 10}, {"images_per_class": 10}]
-    plan_of(stages=sizes)
-    with pytest.raises(ConfigError, match="needs 20 images per class in stage 2"):
-        plan_of(stages=sizes, method={"name": "random"})
+def test_every_stage_needs_real_images_of_its_own_only():
+    plan_of(stages=[{"images_per_class": 10}, {"images_per_class": 10}])
+    with pytest.raises(ConfigError, match="needs 20 images per class in stage 1"):
+        plan_of(stages=[{"images_per_class": 20}])
 
 
 def test_noise_needs_no_real_images():
@@ -363,7 +363,8 @@ def test_records_say_what_was_evaluated(tmp_path):
 
 
 def test_a_shared_evaluation_is_a_record_of_each_experiment(tmp_path):
-    plan = plan_of(**grid("experts.epochs", 8, 9), method={"name": "random"})
+    axes = grid("experts.epochs", 8, 9)
+    plan = plan_of(**axes, method={"name": "random"}, stages=[{"images_per_class": 2}])
     store = Store(tmp_path).open()
     finish(store, plan.evaluations[0].step.key, RESULT)
     records = collect_records(plan, store)
@@ -416,3 +417,120 @@ def test_one_experiment_can_be_planned_alone():
     assert [item.step.key for item in evaluations] == [
         item.step.key for item in plan_of().evaluations
     ]
+
+
+# --- what methods need ---------------------------------------------------------------------------
+
+THREE = {"count": 3, "images_per_class": 1}
+SELECTING = {"count": 1, "images_per_class": 1}
+
+
+def inputs_of(plan, name):
+    return {key: step.key for key, step in by_name(plan)[name].inputs.items()}
+
+
+def starting_with(inputs, prefix):
+    return {key: value for key, value in inputs.items() if key.startswith(prefix)}
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa", "dm", "cafe", "cafe_dsa", "idc", "dream"])
+def test_a_bank_of_transitioned_networks_is_an_input_of_later_stages(name):
+    method = {"name": name, "bank_size": 3}
+    if name == "dream":
+        method["real_batch_size"] = 8
+    plan = plan_of(method=method, stages=THREE)
+    steps = by_name(plan)
+    assert kinds(plan)["start"] == 2 * 3
+    assert "expert" not in kinds(plan)
+    assert set(inputs_of(plan, "stage1")) == {"data"}
+    for stage in (2, 3):
+        expected = {f"bank.{k}": steps[f"stage{stage}/start{k}"].key for k in range(3)}
+        inputs = inputs_of(plan, f"stage{stage}")
+        assert starting_with(inputs, "bank.") == expected
+        assert set(inputs) == {"data", "previous", *expected}
+    assert inputs_of(plan, "stage3/start1") == {
+        "stage": steps["stage2"].key,
+        "start": steps["stage2/start1"].key,
+    }
+
+
+def test_without_transition_there_is_no_bank():
+    plan = plan_of(method={"name": "dm", "bank_size": 3, "transition": False}, stages=THREE)
+    assert "start" not in kinds(plan)
+    assert set(inputs_of(plan, "stage3")) == {"data", "previous"}
+
+
+def test_a_curriculum_gives_each_stage_a_window_of_scores():
+    method = {"name": "dm", "bank_size": 1, "difficulty": {"width": 2, "minimum": 5}}
+    plan = plan_of(method=method, stages=THREE)
+    steps = by_name(plan)
+    assert kinds(plan)["scores"] == 1
+    assert set(steps["scores"].inputs) == {"data"}
+    for stage in (1, 2, 3):
+        assert steps[f"stage{stage}"].config["window"] == {
+            "low": 2.0 * (stage - 1),
+            "high": 2.0 * stage,
+            "minimum": 5,
+        }
+        assert inputs_of(plan, f"stage{stage}")["scores"] == steps["scores"].key
+
+
+def test_a_curriculum_shows_experts_the_window_too():
+    plan = plan_of(**method_with(difficulty={}))
+    steps = by_name(plan)
+    for stage in (1, 2):
+        expert = steps[f"stage{stage}/expert0"]
+        assert expert.config["window"] == steps[f"stage{stage}"].config["window"]
+        assert expert.inputs["scores"].key == steps["scores"].key
+
+
+def test_without_a_curriculum_there_are_no_scores_and_no_window():
+    plan = plan_of()
+    assert "scores" not in kinds(plan)
+    assert all("window" not in step.config for step in plan.steps)
+
+
+@pytest.mark.parametrize("name", ["herding", "k_center"])
+def test_selections_by_features_read_those_of_the_first_expert(name):
+    plan = plan_of(method={"name": name}, stages=SELECTING)
+    steps = by_name(plan)
+    assert kinds(plan) == {"data": 1, "expert": 1, "features": 1, "selection": 1, "evaluation": 1}
+    assert inputs_of(plan, "features") == {
+        "data": steps["data"].key,
+        "expert": steps["stage1/expert0"].key,
+    }
+    assert inputs_of(plan, "stage1") == {
+        "data": steps["data"].key,
+        "features": steps["features"].key,
+    }
+
+
+def test_the_selection_by_forgetting_reads_the_scores():
+    plan = plan_of(method={"name": "forgetting"}, stages=SELECTING)
+    steps = by_name(plan)
+    assert kinds(plan) == {"data": 1, "scores": 1, "selection": 1, "evaluation": 1}
+    assert inputs_of(plan, "stage1") == {"data": steps["data"].key, "scores": steps["scores"].key}
+
+
+def test_selections_by_features_share_them():
+    plan = plan_of(method={"name": "herding"}, stages=SELECTING,
+                   variants={"h": {}, "k": {"method": {"name": "k_center"}}})  # fmt: skip
+    assert (kinds(plan)["features"], kinds(plan)["expert"], kinds(plan)["selection"]) == (1, 1, 2)
+
+
+def test_without_transition_later_stages_share_the_experts_of_the_first():
+    changes = {"transition": False, "without_transition": "restart"}
+    plan = plan_of(**method_with(**changes), stages=THREE)
+    assert kinds(plan)["expert"] == 2
+    assert "start" not in kinds(plan)
+    first = starting_with(inputs_of(plan, "stage1"), "expert.")
+    for stage in (2, 3):
+        inputs = inputs_of(plan, f"stage{stage}")
+        assert starting_with(inputs, "expert.") == first
+        assert not starting_with(inputs, "held_out.")
+
+
+def test_without_transition_but_with_windows_each_stage_has_experts_of_its_own():
+    plan = plan_of(**method_with(transition=False, without_transition="restart", difficulty={}))
+    assert kinds(plan)["expert"] == 4
+    assert all("start" not in step.inputs for step in plan.steps if step.kind == "expert")

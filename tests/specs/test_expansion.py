@@ -62,7 +62,7 @@ def test_another_method_drops_what_the_base_says_of_the_old_one():
         )
     )
     random, mtt = (experiment.spec for experiment in experiments)
-    assert random.method.model_dump() == {"name": "random", "step_size": 0.01}
+    assert random.method.model_dump() == {"step_size": 0.01, "name": "random"}
     assert random.stages[0].method == {}
     assert mtt.stage_method(1).model_dump()["iterations"] == 3
     assert mtt.method.model_dump()["iterations"] == 9
@@ -78,7 +78,7 @@ def test_a_variant_may_have_a_grid_of_its_own():
         grid={"method.max_start_epoch": [1, 2]},
         variants={
             "mtt": {},
-            "random": {"method.name": "random", "grid": {"stages.count": [1, 3]}},
+            "dm": {"method.name": "dm", "grid": {"stages.count": [1, 3]}},
             "plain": {"grid": {}},
         },
         stages={"count": 2, "images_per_class": 1},
@@ -86,8 +86,8 @@ def test_a_variant_may_have_a_grid_of_its_own():
     assert [(e.variant, dict(e.axes)) for e in expand(sweep)] == [
         ("mtt", {"method.max_start_epoch": 1}),
         ("mtt", {"method.max_start_epoch": 2}),
-        ("random", {"stages.count": 1}),
-        ("random", {"stages.count": 3}),
+        ("dm", {"stages.count": 1}),
+        ("dm", {"stages.count": 3}),
         ("plain", {}),
     ]
 

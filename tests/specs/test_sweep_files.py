@@ -89,7 +89,7 @@ def test_method_and_model_need_no_name(sweep_file: Write):
         ("iterations: 3",
          "sweep.yaml:2:1: iterations: unknown key; did you mean 'method.iterations'? allowed: "),
         ("method: {name: random, iterations: 3}",
-         "sweep.yaml:2:24: method.iterations: unknown key of 'random'; allowed: name, step_size"),
+         "sweep.yaml:2:24: method.iterations: unknown key of 'random'; allowed: step_size, name"),
         ("stages: [{images_per_class: 1, method: {name: random}}]",
          "sweep.yaml:2:41: stages[0].method.name: a stage can't change the method, only its other "
          "keys"),
@@ -110,8 +110,8 @@ def test_method_and_model_need_no_name(sweep_file: Write):
          "sweep.yaml:2:31: grid.method.iterations[1]: the axis repeats the value 1"),
         ("grid: [1]", "sweep.yaml:2:1: grid: should be a mapping of axes to lists, got [1]"),
         ("variants: {r: {method.name: random}}\ngrid: {method.iterations: [1]}",
-         "sweep.yaml:3:8: grid.method.iterations: unknown key of 'random'; allowed: name, "
-         "step_size; give the variant a `grid` of its own"),
+         "sweep.yaml:3:8: grid.method.iterations: unknown key of 'random'; allowed: "
+         "step_size, name; give the variant a `grid` of its own"),
         ("variants: {r: {grid: {data.pool: 2}}}",
          "sweep.yaml:2:23: variants.r.grid.data.pool: an axis should be a list of values, got 2"),
         ("variants: {r: {method.name: random, method: {name: mtt}}}",
@@ -309,7 +309,7 @@ def test_what_is_not_found_is_refused_with_what_there_is(sweep_file: Write, tmp_
 def test_the_resolved_sweep_is_the_same_sweep(sweep_file: Write):
     sweep = load_sweep(
         sweep_file(
-            SWEEP + "variants: {a:, b: {method.name: random, grid: {stages.count: [1, 2]}}}\n"
+            SWEEP + "variants: {a:, b: {method.name: dm, grid: {stages.count: [1, 2]}}}\n"
             "grid: {method.max_start_epoch: [1, 3]}\n"
         )
     )

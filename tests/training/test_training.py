@@ -13,6 +13,7 @@ from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.specs.model import ConvNetSpec, ResNetSpec
 from pdd_ray.specs.training import FULL_DSA
 from pdd_ray.training import (
+    Batch,
     PeriodicSave,
     Sgd,
     TrainingState,
@@ -62,7 +63,8 @@ def test_training_is_the_one_of_plain_torch():
     optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     for epoch, rate in enumerate(rates):
         optimiser.param_groups[0]["lr"] = rate
-        for indices, _ in batches(strategy="none")(epoch):
+        for batch in batches(strategy="none")(epoch):
+            indices = batch.indices
             optimiser.zero_grad()
             F.cross_entropy(model(IMAGES[indices]), LABELS[indices]).backward()
             optimiser.step()
@@ -85,7 +87,7 @@ def test_given_buffers_are_carried_on():
     carried = TrainingState(first.model, first.buffers)
     momentum = [value.clone() for value in first.buffers]
     before = flat(first).clone()
-    train(carried, IMAGES, LABELS, [0.05], lambda _epoch: [(torch.arange(4), None)], MOMENTUM)
+    train(carried, IMAGES, LABELS, [0.05], lambda _epoch: [Batch(torch.arange(4))], MOMENTUM)
     model = new_model()
     model.load_state_dict(_unflatten(model, before))
     loss = F.cross_entropy(model(IMAGES[:4]), LABELS[:4])
@@ -161,12 +163,12 @@ def test_the_global_generator_is_not_touched():
 
 def test_every_epoch_has_its_own_stream_and_sees_each_image_once():
     chosen = batches()
-    first, second = (torch.cat([i for i, _ in chosen(epoch)]) for epoch in (0, 1))
+    first, second = (torch.cat([batch.indices for batch in chosen(epoch)]) for epoch in (0, 1))
     assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(15))
     assert first.tolist() != second.tolist()
-    again = torch.cat([i for i, _ in batches()(1)])
+    again = torch.cat([batch.indices for batch in batches()(1)])
     assert torch.equal(again, second)
-    assert not torch.equal(torch.cat([i for i, _ in batches(seed=1)(1)]), second)
+    assert not torch.equal(torch.cat([batch.indices for batch in batches(seed=1)(1)]), second)
 
 
 def test_accuracy_is_the_share_of_right_answers_and_leaves_the_mode():

@@ -1,0 +1,51 @@
+"""Features of the real images under a network that was trained on them, for coresets."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from pydantic import TypeAdapter
+
+from pdd_ray.data.dataset import load_dataset
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
+from pdd_ray.specs.model import ModelSpec
+from pdd_ray.tensors import load_tensors, save_tensors
+from pdd_ray.trajectories import open_trajectory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pdd_ray.steps import StepContext
+
+FILE = "features.safetensors"
+BATCH = 256
+_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
+
+
+@torch.no_grad()
+def run(context: StepContext) -> None:
+    """Embed the train images, unaugmented, by the last snapshot of an expert.
+
+    Features are the inputs of the classifier (specification of other methods, section 8).
+
+    Inputs: ``data``, ``expert``.
+    """
+    dataset = load_dataset(context.inputs["data"], context.device)
+    trajectory = open_trajectory(context.inputs["expert"])
+    spec = _MODEL.validate_python(context.config["model"])
+    model = create_model(spec, dataset.shape, dataset.num_classes, torch.Generator())
+    last = trajectory.length - 1
+    FlatModel(model).load(model, trajectory.snapshots(last, last)[0])
+    embedding = model[:-1].to(context.device).eval()
+    features = torch.cat([embedding(batch) for batch in dataset.train_images.split(BATCH)])
+    save_tensors(context.output / FILE, {"features": features.cpu()}, {})
+
+
+def load_features(folder: Path) -> Tensor:
+    """Return the features that :func:`run` wrote to ``folder``, float32 [N, D]."""
+    tensors, _ = load_tensors(folder / FILE)
+    return tensors["features"]

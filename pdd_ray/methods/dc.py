@@ -1,0 +1,185 @@
+"""DC and DSA as one stage of PDD (specification of other methods, sections 1 and 5)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from pdd_ray.augment.rules import draw_augmentation
+from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
+from pdd_ray.methods.gradient_distance import dc_distance
+from pdd_ray.methods.gradient_matching import ClassTask, GradientMatcher, uses_batch_norm
+from pdd_ray.methods.initial import noise_images, random_real_images
+from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.shards import sharded
+from pdd_ray.models.compiled import compiled_loss
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
+from pdd_ray.seeding import generator
+from pdd_ray.training import Sgd, TrainingState, mean_cross_entropy, random_batches, train
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
+    from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.shards import Matcher
+    from pdd_ray.specs.methods.gradient_matching import DcSpec
+    from pdd_ray.training import Loss
+
+STATISTICS_IMAGES = 16
+"""Real images per class from which batch norm gets its statistics."""
+MOMENTUM_OF_STATISTICS = {"batch": 1.0, "one_momentum_step": 0.1}
+
+
+class Dc:
+    """The method of one stage: matches gradients along the training on the images themselves."""
+
+    def __init__(self, spec: DcSpec) -> None:
+        self.spec = spec
+
+    def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
+        """Return the new images of stage ``inputs.stage``; see DistillationMethod."""
+        stage = _Stage(self.spec, inputs)
+        with sharded(stage.matcher, inputs.shards) as stage.matcher:
+            state = distill_by_draws(
+                self.spec.iterations, stage.first_images(), stage.use, inputs, partial, observer
+            )
+        return outcome_of(state, stage.canvas, inputs, self.spec.step_size)
+
+
+def batch_norm_statistics(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+    """Return the running means and variances of ``model`` after one pass over ``images``, by name.
+
+    They move from their present values by the momentum of the batch norms, in ``model`` too.
+    """
+    with torch.no_grad():
+        model.train()(images)
+    return {
+        name: value.clone() for name, value in model.named_buffers() if value.is_floating_point()
+    }
+
+
+class _Stage:
+    """Makes the images of one stage."""
+
+    def __init__(self, spec: DcSpec, inputs: StageInputs) -> None:
+        self.spec = spec
+        self.inputs = inputs
+        self.names = ("stage", inputs.stage)
+        self.canvas = canvas_of(inputs, spec)
+        self.outer_loop, self.inner_loop = spec.loops(inputs.images_per_class)
+        dataset = inputs.dataset
+        labels = dataset.train_labels.cpu()
+        self.members = [(labels == label).nonzero().flatten() for label in range(len(self))]
+        self.real = dataset.train_images.to(inputs.device)
+        self.matcher: Matcher[...] = GradientMatcher(
+            inputs.model,
+            len(self),
+            self.real,
+            self.canvas.frozen,
+            self.canvas.frozen_labels,
+            dc_distance(spec.distance),
+            compile=spec.compile,
+        )
+
+    def __len__(self) -> int:
+        """Return the number of classes."""
+        return self.inputs.dataset.num_classes
+
+    def first_images(self) -> Tensor:
+        """Return what is optimised, at the start."""
+        inputs = self.inputs
+        first = random_real_images if self.spec.initialisation == "real" else noise_images
+        size = inputs.images_per_class
+        return self.canvas.first(first(inputs.dataset, size, inputs.seed, *self.names, "initial"))
+
+    def use(self, state: DrawState) -> dict[str, float]:
+        """Update the images along the training of the network ``state.draw``."""
+        model = self._network(state.draw)
+        losses = []
+        for outer in range(self.outer_loop):
+            losses.append(self._update(state, model, outer))
+            if not math.isfinite(losses[-1]):
+                break
+            if outer < self.outer_loop - 1 and self.inner_loop:
+                self._train(state, model, outer)
+        return {"loss": sum(losses) / len(losses)}
+
+    def _network(self, draw: int) -> nn.Module:
+        inputs = self.inputs
+        shape = inputs.dataset.shape
+        model = create_model(inputs.model, shape, len(self), torch.Generator())
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = MOMENTUM_OF_STATISTICS[self.spec.batch_norm_statistics]
+        FlatModel(model).load(model, drawn_network(inputs, draw))
+        return model.to(inputs.device)
+
+    def _update(self, state: DrawState, model: nn.Module, outer: int) -> float:
+        """Make one step of the images of all classes, and return the mean loss of a class."""
+        statistics = self._statistics(model, state.draw, outer)
+        tasks = [self._task(state, label, outer) for label in range(len(self))]
+        matches = self.matcher.match(FlatModel(model).flatten(model), tasks, statistics)
+        gradient = torch.zeros_like(state.images)
+        for task, match in zip(tasks, matches, strict=True):
+            gradient[self.canvas.members(task.label)] = match.gradient
+        rates = self.spec.image_learning_rate * self.canvas.rates
+        state.images, state.momentum = momentum_update(
+            state.images, gradient, state.momentum, rates, self.spec.momentum
+        )
+        return float(torch.stack([match.loss for match in matches]).mean())
+
+    def _task(self, state: DrawState, label: int, outer: int) -> ClassTask:
+        source = self._source("matching", state.draw, outer, label)
+        _, height, width = self.inputs.dataset.shape
+        real = self._real(label, self.spec.real_batch_size, source)
+        augmentation = draw_augmentation(
+            "dsa", self.spec.augmentation, len(real), height, width, source, shared=True
+        )
+        return ClassTask(label, real, state.images[self.canvas.members(label)], augmentation)
+
+    def _statistics(self, model: nn.Module, draw: int, outer: int) -> dict[str, Tensor] | None:
+        if not uses_batch_norm(model):
+            return None
+        sources = [self._source("statistics", draw, outer, label) for label in range(len(self))]
+        chosen = [
+            self._real(label, STATISTICS_IMAGES, source) for label, source in enumerate(sources)
+        ]
+        return batch_norm_statistics(model, self.real[torch.cat(chosen)])
+
+    def _real(self, label: int, count: int, source: torch.Generator) -> Tensor:
+        """Return positions of ``count`` random train images of the class, or of all it has."""
+        members = self.members[label]
+        return members[torch.randperm(len(members), generator=source)[:count]]
+
+    def _train(self, state: DrawState, model: nn.Module, outer: int) -> None:
+        """Train the network on the union of frozen and present images."""
+        spec, canvas = self.spec, self.canvas
+        images = torch.cat([canvas.frozen, state.images])
+        labels = torch.cat([canvas.frozen_labels, canvas.labels])
+        names = (*self.names, "network", state.draw, "epochs", outer)
+        batches = random_batches(
+            images, spec.network_batch_size, spec.augmentation, self.inputs.seed, *names
+        )
+        rates = [spec.network_learning_rate] * self.inner_loop
+        training = TrainingState(model)
+        try:
+            train(training, images, labels, rates, batches, Sgd(), loss_of=self._loss(len(images)))
+        except NonFiniteLossError as error:
+            msg = f"network {state.draw + 1} of stage {self.inputs.stage}: {error}"
+            raise NonFiniteLossError(msg) from error
+
+    def _loss(self, images: int) -> Loss:
+        if not self.spec.compile:
+            return mean_cross_entropy
+        size = min(images, self.spec.network_batch_size)
+        return compiled_loss(self.inputs.model, self.inputs.dataset.shape, len(self), size)
+
+    def _source(self, name: str, draw: int, outer: int, label: int) -> torch.Generator:
+        return generator(self.inputs.seed, *self.names, name, draw, outer, label)

@@ -1,0 +1,151 @@
+"""The outer loop of methods that draw networks: state, resuming, and which network is drawn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.methods.base import StageOutcome
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
+from pdd_ray.seeding import generator
+from pdd_ray.tensors import load_tensors, save_tensors
+from pdd_ray.training import PeriodicSave
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from pdd_ray.methods.base import Observer, Partial, StageInputs
+    from pdd_ray.methods.canvas import Canvas
+
+PARTIAL_FILE = "draws.safetensors"
+PICTURES = 10
+"""Pictures of the images shown during a stage."""
+
+
+@dataclass
+class DrawState:
+    """What the draws change.
+
+    Attributes:
+        images: What is optimised, [N, C, H, W].
+        momentum: Its momentum buffer, or None before the first update.
+        draw: Networks done.
+        curves: One value per draw.
+    """
+
+    images: Tensor
+    momentum: Tensor | None = None
+    draw: int = 0
+    curves: dict[str, list[float]] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Write the state to ``path``."""
+        tensors = {"images": self.images}
+        if self.momentum is not None:
+            tensors["momentum"] = self.momentum
+        save_tensors(path, tensors, {"draw": self.draw, "curves": self.curves})
+
+    def load(self, path: Path) -> None:
+        """Take over the state that :meth:`save` wrote to ``path``."""
+        tensors, facts = load_tensors(path)
+        device = self.images.device
+        self.images = tensors["images"].to(device)
+        self.momentum = tensors["momentum"].to(device) if "momentum" in tensors else None
+        self.draw, self.curves = facts["draw"], facts["curves"]
+
+
+def distill_by_draws(
+    draws: int,
+    first: Tensor,
+    use: Callable[[DrawState], Mapping[str, float]],
+    inputs: StageInputs,
+    partial: Partial,
+    observer: Observer,
+) -> DrawState:
+    """Return the state after ``draws`` networks; progress is saved between two of them.
+
+    Args:
+        draws: Number of networks.
+        first: What is optimised, at the start.
+        use: Updates ``state.images`` and ``state.momentum`` with the network number
+            ``state.draw``, and returns what is worth showing, ``loss`` among it. All it draws must
+            come from streams named by the draw, so that a stopped stage continues the same way.
+        inputs: The stage's inputs.
+        partial: Where progress is saved.
+        observer: Who is told.
+
+    Raises:
+        NonFiniteLossError: if the loss is not finite, naming the network.
+    """
+    state = DrawState(first)
+    path = partial.folder / PARTIAL_FILE
+    if path.exists():
+        state.load(path)
+    save = PeriodicSave(lambda: state.save(path))
+    picture = max(1, draws // PICTURES)
+    while state.draw < draws:
+        values = use(state)
+        state.draw += 1
+        if not all(math.isfinite(value) for value in values.values()):
+            raise NonFiniteLossError(_diverged(state.draw, inputs.stage, values))
+        for name, value in values.items():
+            state.curves.setdefault(name, []).append(value)
+        observer.scalars(state.draw, values)
+        observer.progress(state.draw / draws, values)
+        if state.draw % picture == 0 or state.draw == draws:
+            observer.images(state.draw, state.images[-_new(inputs) :])
+        save()
+    return state
+
+
+def outcome_of(
+    state: DrawState, canvas: Canvas, inputs: StageInputs, step_size: float
+) -> StageOutcome:
+    """Return the outcome of a stage whose last iterate is handed on."""
+    previous, images = canvas.split(state.images)
+    loss = state.curves["loss"]
+    return StageOutcome(
+        images=images,
+        labels=canvas.labels[-_new(inputs) :].cpu(),
+        step_size=step_size,
+        previous=previous,
+        facts={"first_loss": loss[0], "last_loss": loss[-1]},
+        curves=state.curves,
+    )
+
+
+def drawn_network(inputs: StageInputs, draw: int) -> Tensor:
+    """Return the parameters [P] of network number ``draw``: fresh, or one of the bank.
+
+    Every member of the bank is drawn once before any is drawn again.
+    """
+    names = ("stage", inputs.stage, "network")
+    if inputs.bank:
+        turn, position = divmod(draw, len(inputs.bank))
+        source = generator(inputs.seed, *names, "order", turn)
+        order = torch.randperm(len(inputs.bank), generator=source)
+        return inputs.bank[int(order[position])].to(inputs.device)
+    dataset = inputs.dataset
+    source = generator(inputs.seed, *names, draw)
+    model = create_model(inputs.model, dataset.shape, dataset.num_classes, source)
+    return FlatModel(model).flatten(model).to(inputs.device)
+
+
+def _new(inputs: StageInputs) -> int:
+    return inputs.dataset.num_classes * inputs.images_per_class
+
+
+def _diverged(draw: int, stage: int, values: Mapping[str, float]) -> str:
+    shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return (
+        f"distillation diverged with network {draw} of stage {stage}: {shown}; lower "
+        "image_learning_rate"
+    )

@@ -1,0 +1,327 @@
+"""Matching the gradients of real and synthetic images, class by class: DC, DSA, IDC and DREAM.
+
+For class c: ``D(grad l(theta; real_c), grad l(theta; frozen_c and new_c))``, differentiated with
+respect to the new images only (specification of other methods, sections 1, 3.2, 4 and 5).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, cast
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call
+
+from pdd_ray.compilation import compiled
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
+
+    from pdd_ray.augment.rules import Augmentation
+    from pdd_ray.methods.gradient_distance import GradientDistance
+    from pdd_ray.models.plan import Shape
+    from pdd_ray.specs.model import ModelSpec
+
+    Tensors = tuple[Tensor, ...]
+    Statistics = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTask:
+    """What one class needs in one update of its images.
+
+    Attributes:
+        label: The class.
+        real: Positions of its real batch in the train images, int64 [B].
+        images: What is optimised of this class, in the method's pixel domain, [n, C, H, W].
+        augmentation: Of real, frozen and new images alike, so with one set of numbers for batches
+            of any size.
+        subsample: Rows of frozen images followed by prepared new ones that are matched, each at
+            most once, int64; None for all.
+    """
+
+    label: int
+    real: Tensor
+    images: Tensor
+    augmentation: Augmentation
+    subsample: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMatch:
+    """The distance of one class, [], and its gradient with respect to the task's ``images``."""
+
+    loss: Tensor
+    gradient: Tensor
+
+
+def as_they_are(images: Tensor) -> Tensor:
+    """Return ``images``: the preparation of images that a network can take."""
+    return images
+
+
+def uses_batch_norm(model: nn.Module) -> bool:
+    """Return whether ``model`` has batch normalisation."""
+    return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+class GradientMatcher:
+    """Computes the matching gradients of classes, one by one.
+
+    The result of a class depends on its task, theta and the statistics alone, so tasks can be
+    split over processes in any way.
+
+    Args:
+        model: The network.
+        num_classes: Its outputs.
+        real: Prepared train images, [N, C, H, W].
+        frozen: Network-ready images of earlier stages, [F, C, H, W]; F may be 0.
+        frozen_labels: Their classes, int64 [F].
+        distance: Of gradients.
+        prepare: Gives the network-ready images [m, C, H, W] of what is optimised, differentiably:
+            decoded, normalised. Must be picklable to be used in other processes.
+        compile: Compile the gradients with torch.compile.
+    """
+
+    def __init__(
+        self,
+        model: ModelSpec,
+        num_classes: int,
+        real: Tensor,
+        frozen: Tensor,
+        frozen_labels: Tensor,
+        distance: GradientDistance,
+        prepare: Callable[[Tensor], Tensor] = as_they_are,
+        *,
+        compile: bool = False,
+    ) -> None:
+        self._model = model
+        self._shape = (real.shape[1], real.shape[2], real.shape[3])
+        self._num_classes = num_classes
+        self._real = real
+        self._frozen = frozen
+        self._frozen_labels = frozen_labels
+        self._distance = distance
+        self._prepare = prepare
+        self._compile = compile
+
+    def match(
+        self, theta: Tensor, tasks: Sequence[ClassTask], statistics: Statistics | None = None
+    ) -> list[ClassMatch]:
+        """Return the distance and image gradient of every task under the network ``theta``.
+
+        Without batch statistics the gradient of the frozen images is a constant that needs no
+        second derivatives: the gradient of a mean is the weighted mean of gradients
+        (specification of other methods, section 4.4).
+
+        Args:
+            theta: Parameters, [P].
+            tasks: One per class; their images are on the device and in the dtype of ``theta``.
+            statistics: Running means and variances by name that batch norm uses for all images.
+                With None it uses those of each batch, so frozen and new images go through the
+                network together.
+        """
+        functions = _functions(
+            self._model,
+            self._shape,
+            self._num_classes,
+            self._distance,
+            statistics is not None,
+            self._compile,
+        )
+        return [
+            self._match_class(functions, theta.detach(), task, statistics or {}) for task in tasks
+        ]
+
+    def _match_class(
+        self,
+        functions: _Functions,
+        theta: Tensor,
+        task: ClassTask,
+        statistics: Statistics,
+    ) -> ClassMatch:
+        def batch_of(images: Tensor, weights: Tensor) -> Tensors:
+            labels = torch.full((len(images),), task.label, device=images.device)
+            return task.augmentation.apply(images), labels, weights
+
+        images = task.images.detach().requires_grad_(True)
+        real = self._real[task.real.to(self._real.device)].to(images)
+        target = functions.slope(theta, statistics, *batch_of(real, _means(real)))
+        frozen = self._frozen[self._frozen_labels == task.label].to(images)
+        constant, variable = _parts(
+            frozen, self._prepare(images), task.subsample, functions.coupled, self._compile
+        )
+        offset: Tensors = ()
+        if len(constant[0]):
+            offset = functions.slope(theta, statistics, *batch_of(*constant))
+            if not len(variable[0]):
+                loss = self._distance(offset, target)
+                return ClassMatch(loss, torch.zeros_like(task.images))
+        batch, labels, weights = batch_of(*variable)
+        loss, d_batch = functions.distance(
+            theta, statistics, batch.detach(), labels, weights, offset, target
+        )
+        (gradient,) = torch.autograd.grad(batch, images, d_batch)
+        return ClassMatch(loss, gradient)
+
+
+class _Functions:
+    """First and second derivatives of a network's loss; compiled, if wanted, per batch size.
+
+    ``slope(theta, statistics, images, labels, weights)`` gives the gradient of the weighted sum of
+    cross-entropies, one tensor for each parameter that the distance looks at.
+    ``distance(theta, statistics, images, labels, weights, offset, target)`` gives the distance
+    between ``offset`` (none if empty) plus that gradient and ``target``, and its derivative with
+    respect to the images.
+
+    Attributes:
+        coupled: Whether the images of a batch change each other's gradients.
+    """
+
+    def __init__(self, skeleton: nn.Module, distance: GradientDistance, *, compile: bool) -> None:
+        self.coupled = skeleton.training and uses_batch_norm(skeleton)
+        self._skeleton = skeleton
+        self._flat = FlatModel(skeleton)
+        self._distance = distance
+        shapes = zip(self._flat.names, self._flat.shapes, strict=True)
+        self._matched = [name for name, shape in shapes if distance.looks_at(len(shape))]
+        self.slope = self._eager_slope
+        self.distance = self._eager_distance
+        if compile:
+            self.slope = compiled(self._functional_slope)
+            self.distance = compiled(self._functional_distance)
+
+    def _split(self, theta: Tensor, statistics: Statistics) -> tuple[Tensors, dict[str, Tensor]]:
+        """Return the parameters that are looked at, and the rest of the network's state."""
+        state = {**self._flat.unflatten(theta), **statistics}
+        return tuple(state.pop(name) for name in self._matched), state
+
+    def _loss(
+        self,
+        matched: Tensors,
+        rest: dict[str, Tensor],
+        images: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+    ) -> Tensor:
+        state = {**rest, **dict(zip(self._matched, matched, strict=True))}
+        logits = cast("Tensor", functional_call(self._skeleton, state, (images,)))
+        return weights @ F.cross_entropy(logits, labels, reduction="none")
+
+    def _between(self, gradients: Tensors, offset: Tensors, target: Tensors) -> Tensor:
+        if offset:
+            gradients = tuple(a + b for a, b in zip(offset, gradients, strict=True))
+        return self._distance(gradients, target)
+
+    def _eager_slope(
+        self, theta: Tensor, statistics: Statistics, images: Tensor, labels: Tensor, weights: Tensor
+    ) -> Tensors:
+        matched, rest = self._split(theta, statistics)
+        matched = tuple(value.detach().requires_grad_(True) for value in matched)
+        loss = self._loss(matched, rest, images.detach(), labels, weights)
+        return torch.autograd.grad(loss, matched)
+
+    def _eager_distance(
+        self,
+        theta: Tensor,
+        statistics: Statistics,
+        images: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        offset: Tensors,
+        target: Tensors,
+    ) -> tuple[Tensor, Tensor]:
+        matched, rest = self._split(theta, statistics)
+        matched = tuple(value.detach().requires_grad_(True) for value in matched)
+        images = images.detach().requires_grad_(True)
+        loss = self._loss(matched, rest, images, labels, weights)
+        gradients = torch.autograd.grad(loss, matched, create_graph=True)
+        distance = self._between(gradients, offset, target)
+        (d_images,) = torch.autograd.grad(distance, images)
+        return distance.detach(), d_images
+
+    def _functional_slope(
+        self, theta: Tensor, statistics: Statistics, images: Tensor, labels: Tensor, weights: Tensor
+    ) -> Tensors:
+        matched, rest = self._split(theta, statistics)
+        slope: Tensors = torch.func.grad(self._loss)(matched, rest, images, labels, weights)
+        return slope
+
+    def _functional_distance(
+        self,
+        theta: Tensor,
+        statistics: Statistics,
+        images: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        offset: Tensors,
+        target: Tensors,
+    ) -> tuple[Tensor, Tensor]:
+        def distance(images: Tensor) -> Tensor:
+            slope = self._functional_slope(theta, statistics, images, labels, weights)
+            return self._between(slope, offset, target)
+
+        d_images, value = torch.func.grad_and_value(distance)(images)
+        return value, d_images
+
+
+@lru_cache
+def _functions(
+    model: ModelSpec,
+    shape: Shape,
+    num_classes: int,
+    distance: GradientDistance,
+    fixed_statistics: bool,
+    compile: bool,
+) -> _Functions:
+    skeleton = create_model(model, shape, num_classes, torch.Generator())
+    if fixed_statistics:
+        skeleton.eval()
+    else:
+        _keep_no_statistics(skeleton)
+    return _Functions(skeleton, distance, compile=compile)
+
+
+def _keep_no_statistics(model: nn.Module) -> None:
+    """Let batch norm use the statistics of each batch, and update none."""
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+
+
+def _means(images: Tensor) -> Tensor:
+    return images.new_full((len(images),), 1 / max(len(images), 1))
+
+
+def _parts(
+    frozen: Tensor, new: Tensor, subsample: Tensor | None, together: bool, fixed_sizes: bool
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return the images with a constant gradient and the others, each with their weights.
+
+    Args:
+        frozen: [F, C, H, W].
+        new: [m, C, H, W].
+        subsample: Rows of both together that are kept.
+        together: Put all images into the second part.
+        fixed_sizes: Give dropped images a weight of zero instead of leaving them out, so that the
+            sizes of both parts do not vary with the subsample.
+    """
+    count = len(frozen) + len(new)
+    rows = torch.arange(count, device=new.device) if subsample is None else subsample.to(new.device)
+    if together:
+        union = torch.cat([frozen, new])[rows]
+        return (frozen[:0], _means(frozen[:0])), (union, _means(union))
+    weights = new.new_zeros(count)
+    weights[rows] = 1 / len(rows)
+    parts = [(frozen, weights[: len(frozen)]), (new, weights[len(frozen) :])]
+    if subsample is not None and not fixed_sizes:
+        parts = [(images[kept > 0], kept[kept > 0]) for images, kept in parts]
+    return parts[0], parts[1]

@@ -1,0 +1,65 @@
+"""Features of the real images: the inputs of the classifier of a trained expert."""
+
+import pytest
+import torch
+
+from pdd_ray import features
+from pdd_ray.features import load_features, run
+from pdd_ray.models.flat import FlatModel
+from pdd_ray.seeding import generator
+from pdd_ray.trajectories import save_trajectory
+from tests.tiny import MODEL, data_artifact, dataset, experts, new_model, step_context
+
+
+@pytest.fixture
+def made(tmp_path):
+    """Return an expert, and a function that makes the features under it."""
+    (expert,) = experts(tmp_path / "experts", count=1)
+
+    def make(name="features"):
+        inputs = {"data": data_artifact(tmp_path / "data"), "expert": tmp_path / "experts" / "0"}
+        context = step_context(tmp_path / name, {"model": MODEL.to_json()}, inputs)
+        run(context)
+        return context.output
+
+    return expert, make
+
+
+def expected_under(snapshot):
+    model = new_model()
+    FlatModel(model).load(model, snapshot)
+    with torch.no_grad():
+        return model[:-1].eval()(dataset().train_images)
+
+
+def test_features_are_the_classifier_s_inputs_under_the_last_snapshot(made):
+    expert, make = made
+    last = expert.length - 1
+    got = load_features(make())
+    assert got.dtype == torch.float32
+    assert torch.equal(got, expected_under(expert.snapshots(last, last)[0]))
+    assert not torch.equal(got, expected_under(expert.snapshots(0, 0)[0]))
+
+
+def test_they_do_not_depend_on_how_many_are_computed_at_once(made, monkeypatch):
+    _, make = made
+    together = load_features(make("together"))
+    monkeypatch.setattr(features, "BATCH", 7)
+    torch.testing.assert_close(load_features(make("split")), together)
+
+
+def test_they_have_the_same_bytes_again(made):
+    _, make = made
+    one, other = ((make(name) / features.FILE).read_bytes() for name in ("one", "other"))
+    assert one == other
+
+
+def test_a_float16_trajectory_serves_too(tmp_path):
+    model = new_model()
+    network = FlatModel(model)
+    vector = torch.randn(network.numel, generator=generator(0, "vector")).half().float()
+    save_trajectory(tmp_path / "expert", [vector], network, "float16")
+    inputs = {"data": data_artifact(tmp_path / "data"), "expert": tmp_path / "expert"}
+    context = step_context(tmp_path / "features", {"model": MODEL.to_json()}, inputs)
+    run(context)
+    assert torch.equal(load_features(context.output), expected_under(vector))
