@@ -8,11 +8,9 @@ import torch
 from pydantic import TypeAdapter
 
 from pdd_ray.data.dataset import load_dataset
-from pdd_ray.models.factory import create_model
-from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.model import ModelSpec
 from pdd_ray.tensors import load_tensors, save_tensors
-from pdd_ray.trajectories import open_trajectory
+from pdd_ray.trajectories import last_network, open_trajectory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,9 +35,7 @@ def run(context: StepContext) -> None:
     dataset = load_dataset(context.inputs["data"], context.device)
     trajectory = open_trajectory(context.inputs["expert"])
     spec = _MODEL.validate_python(context.config["model"])
-    model = create_model(spec, dataset.shape, dataset.num_classes, torch.Generator())
-    last = trajectory.length - 1
-    FlatModel(model).load(model, trajectory.snapshots(last, last)[0])
+    model = last_network(trajectory, spec, dataset.shape, dataset.num_classes)
     embedding = model[:-1].to(context.device).eval()
     features = torch.cat([embedding(batch) for batch in dataset.train_images.split(BATCH)])
     save_tensors(context.output / FILE, {"features": features.cpu()}, {})

@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
 from pdd_ray.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
-    from pdd_ray.models.flat import FlatModel
+    from pdd_ray.models.plan import Shape
+    from pdd_ray.specs.model import ModelSpec
 
 FILE = "trajectory.safetensors"
 PARAMETERS_FILE = "parameters.safetensors"
@@ -56,6 +59,16 @@ class Trajectory:
 def open_trajectory(folder: Path) -> Trajectory:
     """Return the trajectory in the artifact ``folder``."""
     return Trajectory(folder / FILE)
+
+
+def last_network(
+    trajectory: Trajectory, spec: ModelSpec, shape: Shape, num_classes: int
+) -> nn.Sequential:
+    """Return the network ``spec`` with the last parameters of ``trajectory``, on the CPU."""
+    model = create_model(spec, shape, num_classes, torch.Generator())
+    last = trajectory.length - 1
+    FlatModel(model).load(model, trajectory.snapshots(last, last)[0])
+    return model
 
 
 def save_parameters(folder: Path, parameters: Tensor, network: FlatModel) -> None:

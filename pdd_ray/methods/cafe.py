@@ -20,10 +20,9 @@ import torch.nn.functional as F
 from pdd_ray.compilation import compiled
 from pdd_ray.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods.canvas import canvas_of
-from pdd_ray.methods.dm import SiameseDraws, first_images
-from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
+from pdd_ray.methods.dm import SiameseDraws
+from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.layer_features import LayerFeatures
-from pdd_ray.methods.matching import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.plan import plan_network
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
+    from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.methods.dm import ClassBatches, GroupBatches
     from pdd_ray.methods.draws import DrawState
-    from pdd_ray.methods.gradient_matching import ClassTask
     from pdd_ray.models.plan import Shape
     from pdd_ray.specs.methods.distribution_matching import CafeSpec
     from pdd_ray.specs.model import ModelSpec
@@ -277,7 +276,7 @@ class Cafe:
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the new images of stage ``inputs.stage``; see DistillationMethod."""
         stage = _Stage(self.spec, inputs)
-        first = stage.canvas.first(first_images(self.spec, inputs))
+        first = stage.canvas.first(stage.draws.first_images())
         draws = self.spec.iterations
         state = distill_by_draws(draws, first, stage.use, inputs, partial, observer)
         return outcome_of(state, stage.canvas, inputs, self.spec.step_size)
@@ -297,7 +296,7 @@ class _Stage:
 
     def use(self, state: DrawState) -> Mapping[str, float]:
         """Update the images with one network until its accuracy has settled."""
-        network = self._network(state.draw)
+        network = TrainingState(drawn_model(self.inputs, state.draw))
         accuracies: list[float] = []
         losses: list[float] = []
         for update in range(self.spec.max_updates):
@@ -315,24 +314,12 @@ class _Stage:
             "query_accuracy": accuracies[-1],
         }
 
-    def _network(self, draw: int) -> TrainingState:
-        inputs = self.inputs
-        dataset = inputs.dataset
-        model = create_model(inputs.model, dataset.shape, dataset.num_classes, torch.Generator())
-        FlatModel(model).load(model, drawn_network(inputs, draw))
-        return TrainingState(model.to(inputs.device))
-
     def _update(self, state: DrawState, network: TrainingState, update: int) -> float:
         tasks = self.draws.tasks(state.images, state.draw, update)
         theta = FlatModel(network.model).flatten(network.model)
         loss, gradients = cafe_gradients(self.matcher, theta, tasks, self.weights)
-        gradient = torch.zeros_like(state.images)
-        for task, part in zip(tasks, gradients, strict=True):
-            gradient[self.canvas.members(task.label)] = part
         rates = image_learning_rate(self.spec, state.draw) * self.canvas.rates
-        state.images, state.momentum = momentum_update(
-            state.images, gradient, state.momentum, rates, self.spec.momentum
-        )
+        state.descend(self.canvas.gathered(gradients), rates, self.spec.momentum)
         return float(loss.total)
 
     def _train(self, state: DrawState, network: TrainingState, update: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,6 +11,8 @@ import torch
 from pdd_ray.methods.initial import class_major_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from pdd_ray.methods.base import StageInputs
@@ -48,11 +51,19 @@ class Canvas:
 
     def members(self, label: int) -> Tensor:
         """Return the positions of the optimised images of class ``label``, int64."""
-        return (self.labels == label).nonzero().flatten()
+        return self._members[label]
 
-    def frozen_of(self, label: int) -> Tensor:
-        """Return the frozen images of class ``label``, [F_c, C, H, W]."""
-        return self.frozen[self.frozen_labels == label]
+    def gathered(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return one tensor [N, C, H, W] of the ``parts`` of class 0, 1, .., [n, C, H, W] each."""
+        whole = parts[0].new_zeros(len(self.labels), *parts[0].shape[1:])
+        for members, part in zip(self._members, parts, strict=True):
+            whole[members] = part
+        return whole
+
+    @cached_property
+    def _members(self) -> list[Tensor]:
+        classes = int(self.labels.max()) + 1  # a stage has images of every class
+        return [(self.labels == label).nonzero().flatten() for label in range(classes)]
 
 
 def canvas_of(inputs: StageInputs, spec: DistillationSpec) -> Canvas:

@@ -11,16 +11,16 @@ from torch import nn
 from pdd_ray.augment.rules import draw_augmentation
 from pdd_ray.errors import NonFiniteLossError
 from pdd_ray.methods.canvas import canvas_of
-from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
+from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.gradient_distance import dc_distance
-from pdd_ray.methods.gradient_matching import ClassTask, GradientMatcher, uses_batch_norm
-from pdd_ray.methods.initial import noise_images, random_real_images
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.gradient_matching import GradientMatcher
+from pdd_ray.methods.initial import class_members, first_images, random_members
 from pdd_ray.methods.shards import sharded
 from pdd_ray.models.compiled import compiled_loss
-from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
+from pdd_ray.specs.model import has_batch_norm
 from pdd_ray.training import Sgd, TrainingState, mean_cross_entropy, random_batches, train
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class _Stage:
         self.canvas = canvas_of(inputs, spec)
         self.outer_loop, self.inner_loop = spec.loops(inputs.images_per_class)
         dataset = inputs.dataset
-        labels = dataset.train_labels.cpu()
-        self.members = [(labels == label).nonzero().flatten() for label in range(len(self))]
+        self.members = class_members(dataset)
         self.real = dataset.train_images.to(inputs.device)
         self.matcher: Matcher[...] = GradientMatcher(
             inputs.model,
@@ -94,10 +93,10 @@ class _Stage:
 
     def first_images(self) -> Tensor:
         """Return what is optimised, at the start."""
-        inputs = self.inputs
-        first = random_real_images if self.spec.initialisation == "real" else noise_images
-        size = inputs.images_per_class
-        return self.canvas.first(first(inputs.dataset, size, inputs.seed, *self.names, "initial"))
+        inputs, size = self.inputs, self.inputs.images_per_class
+        names = (*self.names, "initial")
+        first = first_images(self.spec.initialisation, inputs.dataset, size, inputs.seed, *names)
+        return self.canvas.first(first)
 
     def use(self, state: DrawState) -> dict[str, float]:
         """Update the images along the training of the network ``state.draw``."""
@@ -112,51 +111,40 @@ class _Stage:
         return {"loss": sum(losses) / len(losses)}
 
     def _network(self, draw: int) -> nn.Module:
-        inputs = self.inputs
-        shape = inputs.dataset.shape
-        model = create_model(inputs.model, shape, len(self), torch.Generator())
+        model = drawn_model(self.inputs, draw)
         for module in model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = MOMENTUM_OF_STATISTICS[self.spec.batch_norm_statistics]
-        FlatModel(model).load(model, drawn_network(inputs, draw))
-        return model.to(inputs.device)
+        return model
 
     def _update(self, state: DrawState, model: nn.Module, outer: int) -> float:
         """Make one step of the images of all classes, and return the mean loss of a class."""
         statistics = self._statistics(model, state.draw, outer)
         tasks = [self._task(state, label, outer) for label in range(len(self))]
         matches = self.matcher.match(FlatModel(model).flatten(model), tasks, statistics)
-        gradient = torch.zeros_like(state.images)
-        for task, match in zip(tasks, matches, strict=True):
-            gradient[self.canvas.members(task.label)] = match.gradient
+        gradient = self.canvas.gathered([match.gradient for match in matches])
         rates = self.spec.image_learning_rate * self.canvas.rates
-        state.images, state.momentum = momentum_update(
-            state.images, gradient, state.momentum, rates, self.spec.momentum
-        )
+        state.descend(gradient, rates, self.spec.momentum)
         return float(torch.stack([match.loss for match in matches]).mean())
 
     def _task(self, state: DrawState, label: int, outer: int) -> ClassTask:
         source = self._source("matching", state.draw, outer, label)
         _, height, width = self.inputs.dataset.shape
-        real = self._real(label, self.spec.real_batch_size, source)
+        real = random_members(self.members[label], self.spec.real_batch_size, source)
         augmentation = draw_augmentation(
             "dsa", self.spec.augmentation, len(real), height, width, source, shared=True
         )
         return ClassTask(label, real, state.images[self.canvas.members(label)], augmentation)
 
     def _statistics(self, model: nn.Module, draw: int, outer: int) -> dict[str, Tensor] | None:
-        if not uses_batch_norm(model):
+        if not has_batch_norm(self.inputs.model):
             return None
         sources = [self._source("statistics", draw, outer, label) for label in range(len(self))]
         chosen = [
-            self._real(label, STATISTICS_IMAGES, source) for label, source in enumerate(sources)
+            random_members(members, STATISTICS_IMAGES, source)
+            for members, source in zip(self.members, sources, strict=True)
         ]
         return batch_norm_statistics(model, self.real[torch.cat(chosen)])
-
-    def _real(self, label: int, count: int, source: torch.Generator) -> Tensor:
-        """Return positions of ``count`` random train images of the class, or of all it has."""
-        members = self.members[label]
-        return members[torch.randperm(len(members), generator=source)[:count]]
 
     def _train(self, state: DrawState, model: nn.Module, outer: int) -> None:
         """Train the network on the union of frozen and present images."""

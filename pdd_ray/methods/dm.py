@@ -16,13 +16,11 @@ from pdd_ray.augment.rules import draw_augmentation
 from pdd_ray.compilation import compiled
 from pdd_ray.errors import ConfigError
 from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, ClassTask
 from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
-from pdd_ray.methods.gradient_matching import ClassMatch, ClassTask
-from pdd_ray.methods.initial import noise_images, random_real_images
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.initial import class_members, first_images, random_members
+from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.methods.shards import sharded
-from pdd_ray.models.factory import create_model
-from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
 from pdd_ray.specs.model import has_batch_norm
 
@@ -36,7 +34,6 @@ if TYPE_CHECKING:
     from pdd_ray.methods.draws import DrawState
     from pdd_ray.models.plan import Shape
     from pdd_ray.specs.methods.distribution_matching import CafeSpec, DmSpec
-    from pdd_ray.specs.methods.gradient_matching import DcSpec
     from pdd_ray.specs.model import ModelSpec
 
 
@@ -56,29 +53,14 @@ class Dm:
         def use(state: DrawState) -> Mapping[str, float]:
             theta = drawn_network(inputs, state.draw)
             matches = shards.match(theta, draws.tasks(state.images, state.draw))
-            gradient = torch.zeros_like(state.images)
-            for label, match in enumerate(matches):
-                gradient[canvas.members(label)] = match.gradient
-            state.images, state.momentum = momentum_update(
-                state.images,
-                gradient,
-                state.momentum,
-                spec.image_learning_rate * canvas.rates,
-                spec.momentum,
-            )
+            gradient = canvas.gathered([match.gradient for match in matches])
+            state.descend(gradient, spec.image_learning_rate * canvas.rates, spec.momentum)
             return {"loss": float(torch.stack([match.loss for match in matches]).sum())}
 
-        first = canvas.first(first_images(spec, inputs))
+        first = canvas.first(draws.first_images())
         with sharded(matcher, inputs.shards) as shards:
             state = distill_by_draws(spec.iterations, first, use, inputs, partial, observer)
         return outcome_of(state, canvas, inputs, spec.step_size)
-
-
-def first_images(spec: DmSpec | CafeSpec | DcSpec, inputs: StageInputs) -> Tensor:
-    """Return the new images with which a stage starts, [N, C, H, W]."""
-    first = random_real_images if spec.initialisation == "real" else noise_images
-    names = ("stage", inputs.stage, "initialisation")
-    return first(inputs.dataset, inputs.images_per_class, inputs.seed, *names)
 
 
 class RealClasses:
@@ -89,18 +71,15 @@ class RealClasses:
     """
 
     def __init__(self, inputs: StageInputs) -> None:
-        labels = inputs.dataset.train_labels.cpu()
-        classes = inputs.dataset.classes
-        self._members = [(labels == label).nonzero().flatten() for label in range(len(classes))]
-        for name, members in zip(classes, self._members, strict=True):
+        self._members = class_members(inputs.dataset)
+        for name, members in zip(inputs.dataset.classes, self._members, strict=True):
             if not len(members):
                 msg = f"class {name!r} has no train images to match; leave the class out"
                 raise ConfigError(msg)
 
     def batch(self, label: int, size: int, source: torch.Generator) -> Tensor:
         """Return ``size`` random positions of class ``label``, or all if it is smaller."""
-        members = self._members[label]
-        return members[torch.randperm(len(members), generator=source)[:size]]
+        return random_members(self._members[label], size, source)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +126,8 @@ class ClassBatches:
     def __init__(
         self, real: Tensor, frozen: Tensor, frozen_labels: Tensor, *, together: bool
     ) -> None:
-        self.shape = (real.shape[1], real.shape[2], real.shape[3])
-        self._real = real
-        self._frozen = frozen
-        self._frozen_labels = frozen_labels
+        self._images = ClassImages(real, frozen, frozen_labels)
+        self.shape = self._images.shape
         self._together = together
 
     def groups(self, tasks: Sequence[ClassTask]) -> list[list[ClassTask]]:
@@ -161,9 +138,7 @@ class ClassBatches:
         """Return the batches of ``group``; real and frozen images in the dtype of the tasks'."""
         real, constant, variable, leaves, counts = [], [], [], [], []
         for task in group:
-            images = task.images.detach().requires_grad_(True)
-            chosen = self._real[task.real.to(self._real.device)].to(images)
-            frozen = self._frozen[self._frozen_labels == task.label].to(images)
+            images, chosen, frozen = self._images.of(task)
             kept, moving = frozen, images
             if self._together:
                 kept, moving = frozen[:0], torch.cat([frozen, images])
@@ -183,9 +158,7 @@ class ClassBatches:
 class SiameseDraws:
     """Draws the tasks of all classes: real batches, and augmentations that all images share."""
 
-    def __init__(
-        self, spec: DmSpec | CafeSpec | DcSpec, inputs: StageInputs, canvas: Canvas
-    ) -> None:
+    def __init__(self, spec: DmSpec | CafeSpec, inputs: StageInputs, canvas: Canvas) -> None:
         self._spec = spec
         self._inputs = inputs
         self._canvas = canvas
@@ -195,6 +168,19 @@ class SiameseDraws:
             canvas.frozen,
             canvas.frozen_labels,
             together=has_batch_norm(inputs.model),
+        )
+
+    def first_images(self) -> Tensor:
+        """Return the new images with which the stage starts, [N, C, H, W]."""
+        inputs = self._inputs
+        return first_images(
+            self._spec.initialisation,
+            inputs.dataset,
+            inputs.images_per_class,
+            inputs.seed,
+            "stage",
+            inputs.stage,
+            "initialisation",
         )
 
     def tasks(self, images: Tensor, *names: str | int) -> list[ClassTask]:
@@ -248,11 +234,10 @@ class DmMatcher:
             tasks: One per class; their images are on the device and in the dtype of ``theta``.
         """
         functions = _functions(self._model, self._batches.shape, str(theta.device), self._compile)
-        theta = theta.detach()[: functions.numel]
         return [
             match
             for group in self._batches.groups(tasks)
-            for match in _match_group(functions, theta, self._batches.of(group))
+            for match in _match_group(functions, theta.detach(), self._batches.of(group))
         ]
 
 
@@ -277,8 +262,7 @@ class _Functions:
     the derivative of the sum with respect to the images.
     """
 
-    def __init__(self, embedding: FlatModel, *, compile: bool) -> None:
-        self.numel = embedding.numel
+    def __init__(self, embedding: Embedding, *, compile: bool) -> None:
         self._embedding = embedding
         self.mean = self._eager_mean
         self.distance = self._eager_distance
@@ -317,9 +301,7 @@ class _Functions:
 
 @lru_cache
 def _functions(model: ModelSpec, shape: Shape, device: str, compile: bool) -> _Functions:
-    # The classifier, and with it the number of classes, has no part in the embedding.
-    embedding = create_model(model, shape, 1, torch.Generator())[:-1]
-    return _Functions(FlatModel(embedding.to(device)), compile=compile)
+    return _Functions(Embedding(model, shape, device), compile=compile)
 
 
 def _weighted(parts: Sequence[Tensor], totals: Sequence[int]) -> Weighted:

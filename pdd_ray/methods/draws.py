@@ -10,6 +10,7 @@ import torch
 
 from pdd_ray.errors import NonFiniteLossError
 from pdd_ray.methods.base import StageOutcome
+from pdd_ray.methods.matching import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pdd_ray.methods.base import Observer, Partial, StageInputs
     from pdd_ray.methods.canvas import Canvas
@@ -45,6 +46,12 @@ class DrawState:
     momentum: Tensor | None = None
     draw: int = 0
     curves: dict[str, list[float]] = field(default_factory=dict)
+
+    def descend(self, gradient: Tensor, rates: Tensor, momentum: float) -> None:
+        """Make one step of SGD with momentum; ``rates`` are per image, [N, 1, 1, 1]."""
+        self.images, self.momentum = momentum_update(
+            self.images, gradient, self.momentum, rates, momentum
+        )
 
     def save(self, path: Path) -> None:
         """Write the state to ``path``."""
@@ -137,6 +144,14 @@ def drawn_network(inputs: StageInputs, draw: int) -> Tensor:
     source = generator(inputs.seed, *names, draw)
     model = create_model(inputs.model, dataset.shape, dataset.num_classes, source)
     return FlatModel(model).flatten(model).to(inputs.device)
+
+
+def drawn_model(inputs: StageInputs, draw: int) -> nn.Module:
+    """Return network number ``draw`` as a module that can be trained, on the stage's device."""
+    dataset = inputs.dataset
+    model = create_model(inputs.model, dataset.shape, dataset.num_classes, torch.Generator())
+    FlatModel(model).load(model, drawn_network(inputs, draw))
+    return model.to(inputs.device)
 
 
 def _new(inputs: StageInputs) -> int:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.methods.draws import drawn_network
-from pdd_ray.methods.feature_matching_idc import Embedding
-from pdd_ray.methods.idc import IdcStage, class_members, first_images, mixed
+from pdd_ray.methods.idc import IdcStage, first_images, mixed
+from pdd_ray.methods.initial import class_members
+from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.seeding import generator
 from pdd_ray.selection.representative import representative
 
@@ -56,7 +57,7 @@ class RepresentativeBatches:
         self._inputs = inputs
         self._names = ("stage", inputs.stage, "clusters")
         self._members = class_members(dataset)
-        self._embedding = Embedding(inputs.model, dataset.shape, dataset.num_classes, inputs.device)
+        self._embedding = Embedding(inputs.model, dataset.shape, inputs.device)
         self._chosen: Sequence[Tensor] = ()
 
     def positions(self, theta: Tensor, draw: int, sweep: int) -> Sequence[Tensor]:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.compilation import compiled
-from pdd_ray.methods.gradient_matching import ClassMatch
-from pdd_ray.models.factory import create_model
-from pdd_ray.models.flat import FlatModel
+from pdd_ray.methods.class_tasks import ClassImages, ClassMatch
+from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.specs.model import has_batch_norm
 
 if TYPE_CHECKING:
@@ -22,29 +21,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.methods.gradient_matching import ClassTask
+    from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.models.plan import Shape
     from pdd_ray.specs.model import ModelSpec
-
-
-class Embedding:
-    """``embedding(theta, images)`` gives what the classifier gets of images: [N, D].
-
-    Args:
-        model: The network.
-        shape: (C, H, W) of images.
-        num_classes: Outputs of the network.
-        device: Where it is used.
-    """
-
-    def __init__(self, model: ModelSpec, shape: Shape, num_classes: int, device: str) -> None:
-        skeleton = create_model(model, shape, num_classes, torch.Generator())
-        # A slice of a Sequential is one, and the classifier's parameters are the last of theta.
-        self._network = FlatModel(skeleton[:-1].to(device))
-
-    def __call__(self, theta: Tensor, images: Tensor) -> Tensor:
-        """Return the features [N, D] of ``images`` [N, C, H, W] under ``theta`` [P]."""
-        return self._network(theta[: self._network.numel], images)
 
 
 def squared_distance(mean: Tensor, target: Tensor) -> Tensor:
@@ -60,7 +39,6 @@ class FeatureMatcher:
 
     Args:
         model: The network.
-        num_classes: Its outputs.
         real: Prepared train images, [N, C, H, W].
         frozen: Network-ready images of earlier stages, [F, C, H, W]; F may be 0.
         frozen_labels: Their classes, int64 [F].
@@ -72,7 +50,6 @@ class FeatureMatcher:
     def __init__(
         self,
         model: ModelSpec,
-        num_classes: int,
         real: Tensor,
         frozen: Tensor,
         frozen_labels: Tensor,
@@ -81,11 +58,7 @@ class FeatureMatcher:
         compile: bool = False,
     ) -> None:
         self._model = model
-        self._shape = (real.shape[1], real.shape[2], real.shape[3])
-        self._num_classes = num_classes
-        self._real = real
-        self._frozen = frozen
-        self._frozen_labels = frozen_labels
+        self._images = ClassImages(real, frozen, frozen_labels)
         self._prepare = prepare
         self._compile = compile
 
@@ -95,9 +68,7 @@ class FeatureMatcher:
         Without batch statistics the sum of the frozen images' features is a constant without graph.
         """
         device = str(theta.device)
-        sums = _weighted_sums(
-            self._model, self._shape, self._num_classes, device, compile=self._compile
-        )
+        sums = _weighted_sums(self._model, self._images.shape, device, compile=self._compile)
         return [self._match_class(sums, theta.detach(), task) for task in tasks]
 
     def _match_class(
@@ -108,9 +79,7 @@ class FeatureMatcher:
                 images, weights = images[weights > 0], weights[weights > 0]
             return sums(theta, task.augmentation.apply(images), weights)
 
-        images = task.images.detach().requires_grad_(True)
-        real = self._real[task.real.to(self._real.device)].to(images)
-        frozen = self._frozen[self._frozen_labels == task.label].to(images)
+        images, real, frozen = self._images.of(task)
         union = torch.cat([frozen, self._prepare(images)])
         weights = _weights(union, task.subsample)
         with torch.no_grad():
@@ -128,13 +97,13 @@ class FeatureMatcher:
 
 @lru_cache
 def _weighted_sums(
-    model: ModelSpec, shape: Shape, num_classes: int, device: str, *, compile: bool
+    model: ModelSpec, shape: Shape, device: str, *, compile: bool
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """Return the function that gives the weighted sum of the features of images, [D].
 
     Once per process, since compiling takes long.
     """
-    embedding = Embedding(model, shape, num_classes, device)
+    embedding = Embedding(model, shape, device)
 
     def weighted_sum(theta: Tensor, images: Tensor, weights: Tensor) -> Tensor:
         return weights @ embedding(theta, images)

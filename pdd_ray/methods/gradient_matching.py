@@ -6,7 +6,6 @@ respect to the new images only (specification of other methods, sections 1, 3.2,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
@@ -16,15 +15,17 @@ from torch import nn
 from torch.func import functional_call
 
 from pdd_ray.compilation import compiled
+from pdd_ray.methods.class_tasks import ClassImages, ClassMatch
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.specs.model import has_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
-    from pdd_ray.augment.rules import Augmentation
+    from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.methods.gradient_distance import GradientDistance
     from pdd_ray.models.plan import Shape
     from pdd_ray.specs.model import ModelSpec
@@ -33,43 +34,9 @@ if TYPE_CHECKING:
     Statistics = Mapping[str, Tensor]
 
 
-@dataclass(frozen=True, eq=False)
-class ClassTask:
-    """What one class needs in one update of its images.
-
-    Attributes:
-        label: The class.
-        real: Positions of its real batch in the train images, int64 [B].
-        images: What is optimised of this class, in the method's pixel domain, [n, C, H, W].
-        augmentation: Of real, frozen and new images alike, so with one set of numbers for batches
-            of any size.
-        subsample: Rows of frozen images followed by prepared new ones that are matched, each at
-            most once, int64; None for all.
-    """
-
-    label: int
-    real: Tensor
-    images: Tensor
-    augmentation: Augmentation
-    subsample: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class ClassMatch:
-    """The distance of one class, [], and its gradient with respect to the task's ``images``."""
-
-    loss: Tensor
-    gradient: Tensor
-
-
 def as_they_are(images: Tensor) -> Tensor:
     """Return ``images``: the preparation of images that a network can take."""
     return images
-
-
-def uses_batch_norm(model: nn.Module) -> bool:
-    """Return whether ``model`` has batch normalisation."""
-    return any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
 class GradientMatcher:
@@ -103,11 +70,8 @@ class GradientMatcher:
         compile: bool = False,
     ) -> None:
         self._model = model
-        self._shape = (real.shape[1], real.shape[2], real.shape[3])
         self._num_classes = num_classes
-        self._real = real
-        self._frozen = frozen
-        self._frozen_labels = frozen_labels
+        self._images = ClassImages(real, frozen, frozen_labels)
         self._distance = distance
         self._prepare = prepare
         self._compile = compile
@@ -130,7 +94,7 @@ class GradientMatcher:
         """
         functions = _functions(
             self._model,
-            self._shape,
+            self._images.shape,
             self._num_classes,
             self._distance,
             statistics is not None,
@@ -151,10 +115,8 @@ class GradientMatcher:
             labels = torch.full((len(images),), task.label, device=images.device)
             return task.augmentation.apply(images), labels, weights
 
-        images = task.images.detach().requires_grad_(True)
-        real = self._real[task.real.to(self._real.device)].to(images)
+        images, real, frozen = self._images.of(task)
         target = functions.slope(theta, statistics, *batch_of(real, _means(real)))
-        frozen = self._frozen[self._frozen_labels == task.label].to(images)
         constant, variable = _parts(
             frozen, self._prepare(images), task.subsample, functions.coupled, self._compile
         )
@@ -185,8 +147,10 @@ class _Functions:
         coupled: Whether the images of a batch change each other's gradients.
     """
 
-    def __init__(self, skeleton: nn.Module, distance: GradientDistance, *, compile: bool) -> None:
-        self.coupled = skeleton.training and uses_batch_norm(skeleton)
+    def __init__(
+        self, skeleton: nn.Module, distance: GradientDistance, *, coupled: bool, compile: bool
+    ) -> None:
+        self.coupled = coupled
         self._skeleton = skeleton
         self._flat = FlatModel(skeleton)
         self._distance = distance
@@ -286,7 +250,8 @@ def _functions(
         skeleton.eval()
     else:
         _keep_no_statistics(skeleton)
-    return _Functions(skeleton, distance, compile=compile)
+    coupled = has_batch_norm(model) and not fixed_statistics
+    return _Functions(skeleton, distance, coupled=coupled, compile=compile)
 
 
 def _keep_no_statistics(model: nn.Module) -> None:

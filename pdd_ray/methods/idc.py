@@ -12,16 +12,15 @@ from pdd_ray.augment.rules import draw_augmentation
 from pdd_ray.errors import NonFiniteLossError
 from pdd_ray.formation import decode, mix_initial
 from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.coasting import after_sweep, at_own_step
-from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
+from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher
 from pdd_ray.methods.gradient_distance import idc_distance
-from pdd_ray.methods.gradient_matching import ClassTask, GradientMatcher
-from pdd_ray.methods.initial import noise_images, random_real_images
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.gradient_matching import GradientMatcher
+from pdd_ray.methods.initial import class_members, noise_images, random_real_images
 from pdd_ray.methods.shards import sharded
 from pdd_ray.models.compiled import compiled_loss
-from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
 from pdd_ray.training import (
@@ -38,20 +37,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.data.dataset import Dataset
     from pdd_ray.data.pixels import PixelTransform
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.draws import DrawState
-    from pdd_ray.methods.gradient_matching import ClassMatch
+    from pdd_ray.methods.shards import Matcher
     from pdd_ray.specs.methods.gradient_matching import IdcSpec
     from pdd_ray.training import Batches, Loss
-
-
-class Matcher(Protocol):
-    """Gives the loss and the image gradient of each class; any split of the tasks will do."""
-
-    def match(self, theta: Tensor, tasks: Sequence[ClassTask]) -> list[ClassMatch]:
-        """Return one result per task under the network ``theta`` [P]."""
 
 
 class RealBatches(Protocol):
@@ -201,13 +192,11 @@ class IdcStage:
     """
 
     def __init__(self, spec: IdcSpec, inputs: StageInputs, real_batches: RealBatches) -> None:
-        dataset = inputs.dataset
         self.spec = spec
         self.inputs = inputs
         self.canvas = canvas_of(inputs, spec)
         self._real_batches = real_batches
         self._real_training = RealTraining(spec, inputs)
-        self._members = [self.canvas.members(label) for label in range(dataset.num_classes)]
         size = inputs.dataset.shape[1]
         rate = spec.image_rate(inputs.images_per_class, size, inputs.stage)
         self._rates = rate * self.canvas.rates
@@ -227,7 +216,8 @@ class IdcStage:
     def _use(self, state: DrawState) -> dict[str, float]:
         """Make all updates with one network; return their mean loss over sweeps and classes."""
         state.images = state.images.clamp(0, 1)
-        flat, network = self._network(state.draw)
+        network = self._network(state.draw)
+        flat = FlatModel(network.model)
         losses = []
         for sweep in range(self.spec.inner_loop):
             losses.append(self._sweep(state, flat.flatten(network.model), sweep))
@@ -236,15 +226,11 @@ class IdcStage:
                 self._train(network, state.draw, sweep)
         return {"loss": float(torch.stack(losses).mean())}
 
-    def _network(self, draw: int) -> tuple[FlatModel, TrainingState]:
-        inputs, dataset = self.inputs, self.inputs.dataset
-        model = create_model(inputs.model, dataset.shape, dataset.num_classes, torch.Generator())
-        flat = FlatModel(model)
-        flat.load(model.to(inputs.device), drawn_network(inputs, draw))
-        network = TrainingState(model)
-        if self.spec.early_epochs and not inputs.bank:
+    def _network(self, draw: int) -> TrainingState:
+        network = TrainingState(drawn_model(self.inputs, draw))
+        if self.spec.early_epochs and not self.inputs.bank:
             self._real_training.early(network, draw)
-        return flat, network
+        return network
 
     def _train(self, network: TrainingState, draw: int, sweep: int) -> None:
         try:
@@ -269,21 +255,17 @@ class IdcStage:
             for label, positions in enumerate(real)
         ]
         matches = self._matcher.match(theta, tasks)
-        gradient = torch.zeros_like(images)
-        for members, match in zip(self._members, matches, strict=True):
-            gradient[members] = match.gradient
+        gradient = self.canvas.gathered([match.gradient for match in matches])
         if coasting:
             state.images, state.momentum = after_sweep(
                 state.images, gradient, state.momentum, labels, len(tasks), rates, momentum
             )
         else:
-            state.images, state.momentum = momentum_update(
-                images, gradient, state.momentum, rates, momentum
-            )
+            state.descend(gradient, rates, momentum)
         return torch.stack([match.loss for match in matches]).mean()
 
     def _task(self, label: int, real: Tensor, images: Tensor, draw: int, sweep: int) -> ClassTask:
-        inputs, members = self.inputs, self._members[label]
+        inputs, members = self.inputs, self.canvas.members(label)
         source = generator(inputs.seed, "stage", inputs.stage, "match", draw, sweep, label)
         _, height, width = inputs.dataset.shape
         frozen = int((self.canvas.frozen_labels == label).sum())
@@ -304,15 +286,9 @@ class IdcStage:
         )
 
 
-def class_members(dataset: Dataset) -> list[Tensor]:
-    """Return the positions of each class in the train images, int64, on the CPU."""
-    labels = dataset.train_labels.cpu()
-    return [(labels == label).nonzero().flatten() for label in range(dataset.num_classes)]
-
-
 def create_matcher(
     spec: IdcSpec, inputs: StageInputs, frozen: Tensor, frozen_labels: Tensor
-) -> Matcher:
+) -> Matcher[[]]:
     """Return what computes the loss and the image gradient of classes.
 
     Args:
@@ -323,10 +299,13 @@ def create_matcher(
     """
     dataset = inputs.dataset
     prepare = DecodeAndPrepare(spec.factor, dataset.pixels)
-    data = (inputs.model, dataset.num_classes, dataset.train_images, frozen, frozen_labels)
+    data = (dataset.train_images, frozen, frozen_labels)
     if spec.match == "features":
-        return FeatureMatcher(*data, prepare, compile=spec.compile)
-    return GradientMatcher(*data, idc_distance(spec.metric), prepare, compile=spec.compile)
+        return FeatureMatcher(inputs.model, *data, prepare, compile=spec.compile)
+    distance = idc_distance(spec.metric)
+    return GradientMatcher(
+        inputs.model, dataset.num_classes, *data, distance, prepare, compile=spec.compile
+    )
 
 
 def draw_subsample(

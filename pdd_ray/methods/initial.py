@@ -1,4 +1,4 @@
-"""First images of a stage: random real images of each class, or noise."""
+"""The real images of each class, and the first images of a stage: some of these, or noise."""
 
 from __future__ import annotations
 
@@ -20,6 +20,28 @@ def class_major_labels(num_classes: int, images_per_class: int) -> Tensor:
     return torch.arange(num_classes).repeat_interleave(images_per_class)
 
 
+def class_members(dataset: Dataset) -> list[Tensor]:
+    """Return the positions of each class in the train images, int64, on the CPU."""
+    labels = dataset.train_labels.cpu()
+    return [(labels == label).nonzero().flatten() for label in range(dataset.num_classes)]
+
+
+def random_members(members: Tensor, count: int, source: torch.Generator) -> Tensor:
+    """Return ``count`` different ones of ``members`` in random order, or all if there are fewer."""
+    return members[torch.randperm(len(members), generator=source)[:count]]
+
+
+def first_images(
+    initialisation: str, dataset: Dataset, images_per_class: int, seed: int, *names: str | int
+) -> Tensor:
+    """Return new images to start from, prepared: ``real`` ones of each class, else noise.
+
+    float32 [num_classes * images_per_class, C, H, W], drawn from the stream ``(seed, *names)``.
+    """
+    first = random_real_images if initialisation == "real" else noise_images
+    return first(dataset, images_per_class, seed, *names)
+
+
 def random_real_images(
     dataset: Dataset, images_per_class: int, seed: int, *names: str | int
 ) -> Tensor:
@@ -32,17 +54,16 @@ def random_real_images(
         ConfigError: if a class does not have that many.
     """
     chosen = []
-    labels = dataset.train_labels.cpu()
-    for label, name in enumerate(dataset.classes):
-        members = (labels == label).nonzero().flatten()
+    for label, (name, members) in enumerate(
+        zip(dataset.classes, class_members(dataset), strict=True)
+    ):
         if images_per_class > len(members):
             msg = (
                 f"class {name!r} has {len(members)} train images, {images_per_class} are needed; "
                 "lower images_per_class"
             )
             raise ConfigError(msg)
-        order = torch.randperm(len(members), generator=generator(seed, *names, label))
-        chosen.append(members[order[:images_per_class]])
+        chosen.append(random_members(members, images_per_class, generator(seed, *names, label)))
     return torch.index_select(dataset.train_images, 0, torch.cat(chosen))
 
 

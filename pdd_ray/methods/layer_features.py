@@ -1,15 +1,39 @@
-"""The maps inside a ConvNet, block by block."""
+"""What a network makes of images before its classifier, and the maps inside a ConvNet."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import nn
+
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pdd_ray.specs.model import ConvNetSpec
+    from pdd_ray.models.plan import Shape
+    from pdd_ray.specs.model import ConvNetSpec, ModelSpec
+
+
+class Embedding:
+    """``embedding(theta, images)`` gives what the classifier gets of images: [N, D].
+
+    Args:
+        model: The network; the number of its classes has no part in this.
+        shape: (C, H, W) of images.
+        device: Where it is used.
+    """
+
+    def __init__(self, model: ModelSpec, shape: Shape, device: str) -> None:
+        skeleton = create_model(model, shape, 1, torch.Generator())
+        # A slice of a Sequential is one, and the classifier's parameters are the last of theta.
+        self._network = FlatModel(skeleton[:-1].to(device))
+
+    def __call__(self, theta: Tensor, images: Tensor) -> Tensor:
+        """Return the features [N, D] of ``images`` [N, C, H, W] under ``theta`` [P]."""
+        return self._network(theta[: self._network.numel], images)
 
 
 class LayerFeatures(nn.Module):

@@ -9,7 +9,7 @@ import torch
 
 from pdd_ray.errors import ConfigError
 from pdd_ray.methods.base import StageOutcome
-from pdd_ray.methods.initial import class_major_labels, random_real_images
+from pdd_ray.methods.initial import class_major_labels, class_members, random_real_images
 from pdd_ray.selection.forgetting import hardest
 from pdd_ray.selection.herding import herding
 from pdd_ray.selection.k_center import k_center
@@ -75,10 +75,8 @@ def _chosen_by(
 ) -> StageOutcome:
     """Return the images that ``choose`` takes of each class by their features or scores."""
     dataset = inputs.dataset
-    labels = dataset.train_labels.cpu()
     chosen = []
-    for label, name in enumerate(dataset.classes):
-        members = (labels == label).nonzero().flatten()
+    for name, members in zip(dataset.classes, class_members(dataset), strict=True):
         try:
             chosen.append(members[choose(of[members], inputs.images_per_class)])
         except ConfigError as error:

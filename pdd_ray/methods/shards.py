@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.methods.gradient_matching import ClassMatch, ClassTask
+    from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
 
 P = ParamSpec("P")
 

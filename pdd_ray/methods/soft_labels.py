@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.models.factory import create_model
-from pdd_ray.models.flat import FlatModel
+from pdd_ray.methods.initial import class_members, random_members
 from pdd_ray.seeding import generator
+from pdd_ray.trajectories import last_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,11 +38,9 @@ def soft_start(
     dataset, count = inputs.dataset, inputs.images_per_class
     networks = [_last(inputs, index) for index in range(len(inputs.experts))]
     chosen, logits = images.clone(), _logits(networks[0], images.to(inputs.device))
-    labels = dataset.train_labels.cpu()
-    for label in range(dataset.num_classes):
-        members = (labels == label).nonzero().flatten()
+    for label, members in enumerate(class_members(dataset)):
         source = generator(inputs.seed, *names, "correct", label)
-        members = members[torch.randperm(len(members), generator=source)]
+        members = random_members(members, len(members), source)
         own = dataset.train_images[members.to(dataset.train_images.device)]
         said = torch.stack([_logits(network, own) for network in networks])
         correct = said.argmax(dim=2) == label
@@ -60,9 +58,7 @@ def soft_start(
 def _last(inputs: StageInputs, index: int) -> nn.Module:
     """Return the network at the end of the trajectory of expert ``index``."""
     dataset, expert = inputs.dataset, inputs.experts[index]
-    model = create_model(inputs.model, dataset.shape, dataset.num_classes, torch.Generator())
-    last = expert.length - 1
-    FlatModel(model).load(model, expert.snapshots(last, last)[0])
+    model = last_network(expert, inputs.model, dataset.shape, dataset.num_classes)
     return model.to(inputs.device).eval()
 
 

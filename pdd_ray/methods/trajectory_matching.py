@@ -13,7 +13,7 @@ import torch
 from pdd_ray.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods.base import Candidate, StageOutcome
 from pdd_ray.methods.canvas import canvas_of
-from pdd_ray.methods.initial import class_major_labels, noise_images, random_real_images
+from pdd_ray.methods.initial import class_major_labels, first_images
 from pdd_ray.methods.iterates import validation_accuracy
 from pdd_ray.methods.matching import (
     InnerFunctions,
@@ -206,8 +206,13 @@ class _Stage:
     def first_state(self) -> MatchingState:
         inputs = self.inputs
         names = (*self.names, "initialisation")
-        first = random_real_images if self.spec.initialisation == "real" else noise_images
-        new = first(inputs.dataset, inputs.images_per_class, inputs.seed, *names)
+        new = first_images(
+            self.spec.initialisation,
+            inputs.dataset,
+            inputs.images_per_class,
+            inputs.seed,
+            *names,
+        )
         soft = None
         if self.spec.labels == "soft":
             new, soft = soft_start(inputs, new, names)

@@ -7,8 +7,8 @@ from torch import Tensor
 from pdd_ray.augment.dsa import Draw
 from pdd_ray.augment.rules import Augmentation
 from pdd_ray.methods.cafe import CafeMatcher, CafeWeights, cafe_gradients, feature_distance
+from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.dm import ClassBatches, DmMatcher
-from pdd_ray.methods.gradient_matching import ClassTask
 from pdd_ray.methods.matching import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel

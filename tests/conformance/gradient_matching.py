@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from pdd_ray.augment.dsa import Draw
 from pdd_ray.augment.rules import Augmentation
+from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
 from pdd_ray.methods.dc import batch_norm_statistics
 from pdd_ray.methods.gradient_distance import GradientDistance, dc_distance
-from pdd_ray.methods.gradient_matching import ClassMatch, ClassTask, GradientMatcher
+from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.matching import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel

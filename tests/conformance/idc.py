@@ -9,17 +9,14 @@ from pdd_ray.augment.cutmix import CutMix, box_of, label_ratio
 from pdd_ray.augment.dsa import Draw
 from pdd_ray.augment.rules import Augmentation
 from pdd_ray.data.pixels import Standardise
+from pdd_ray.interop.idc_convnet import idc_convnet_names
+from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
 from pdd_ray.methods.coasting import after_sweep, at_own_step
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher, squared_distance
 from pdd_ray.methods.gradient_distance import idc_distance
-from pdd_ray.methods.gradient_matching import (
-    ClassMatch,
-    ClassTask,
-    GradientMatcher,
-    as_they_are,
-)
+from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.methods.idc import DecodeAndPrepare
-from pdd_ray.models.factory import create_model
+from pdd_ray.models.factory import create_model, parameter_shapes
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.model import ConvNetSpec
 from pdd_ray.training import (
@@ -72,11 +69,11 @@ def _gradients(vector: Vector, case: dict[str, object]) -> ClassMatch:
 def _features(vector: Vector, model: nn.Sequential, case: dict[str, object]) -> ClassMatch:
     """Match the blocks of the case; ours is the last one only, others are summed up here."""
     first, last = case["features"]
-    real, classes, depth = vector["real"], vector.values["classes"], vector.values["depth"]
+    real, depth = vector["real"], vector.values["depth"]
     assert last == depth - 1
     if first == last:
         nothing = torch.zeros(0, dtype=torch.int64)
-        matcher = FeatureMatcher(_spec(vector), classes, real, real[:0], nothing, as_they_are)
+        matcher = FeatureMatcher(_spec(vector), real, real[:0], nothing, as_they_are)
         return matcher.match(_theta(model), [_given(vector)])[0]
     images = vector["syn"].requires_grad_()
     layers = len(model.features) // depth
@@ -363,29 +360,17 @@ def _spec(vector: Vector) -> ConvNetSpec:
     return ConvNetSpec(width=vector.values["width"], depth=vector.values["depth"])
 
 
-def _our_name(name: str) -> str:
-    """Return our name of a parameter of IDC's ConvNet, which groups layers by their kind."""
-    if name.startswith("classifier"):
-        return name
-    _, kind, block, parameter = name.split(".")
-    return f"features.{4 * int(block) + ('conv', 'norm').index(kind)}.{parameter}"
-
-
-def _place(name: str) -> tuple[int, int]:
-    """Return what orders the vector's names as our network orders its parameters."""
-    *_, layer, parameter = _our_name(name).split(".")
-    layers = 10**6 if layer == "classifier" else int(layer)
-    return layers, ("weight", "bias").index(parameter)
-
-
 def _model(vector: Vector, shape: tuple[int, int, int]) -> nn.Sequential:
-    model = create_model(_spec(vector), shape, vector.values["classes"], torch.Generator())
+    spec = _spec(vector)
+    model = create_model(spec, shape, vector.values["classes"], torch.Generator())
     model = model.to(vector.dtype)
     parameters = dict(model.named_parameters())
-    assert sorted(map(_our_name, vector.values["param_names"])) == sorted(parameters)
+    names = idc_convnet_names(spec)
+    assert list(names) == vector.values["param_names"]
+    assert sorted(names.values()) == sorted(parameters)
     with torch.no_grad():
-        for number, name in enumerate(vector.values["param_names"]):
-            target, stored = parameters[_our_name(name)], f"param.{name}"
+        for number, (name, ours) in enumerate(names.items()):
+            target, stored = parameters[ours], f"param.{name}"
             if vector.has(stored):
                 target.copy_(vector[stored])
             else:
@@ -400,10 +385,10 @@ def _theta(model: nn.Sequential) -> Tensor:
 
 def _by_their_names(vector: Vector, tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return one tensor per parameter of our network in the order of the vector's names."""
-    names = vector.values["param_names"]
-    order = sorted(range(len(names)), key=lambda place: _place(names[place]))
-    ours = dict(zip(order, tensors, strict=True))
-    return [ours[place] for place in range(len(names))]
+    spec = _spec(vector)
+    ours = parameter_shapes(spec, (3, 32, 32), vector.values["classes"])
+    by_name = dict(zip(ours, tensors, strict=True))
+    return [by_name[name] for name in idc_convnet_names(spec).values()]
 
 
 def _in_their_order(vector: Vector, tensors: Sequence[Tensor]) -> Tensor:

@@ -9,9 +9,9 @@ import torch
 from pdd_ray.augment.rules import Augmentation, draw_augmentation
 from pdd_ray.errors import ConfigError
 from pdd_ray.methods.base import Partial
+from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.dm import ClassBatches, Dm, DmMatcher
 from pdd_ray.methods.draws import drawn_network
-from pdd_ray.methods.gradient_matching import ClassTask
 from pdd_ray.methods.initial import noise_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel

@@ -7,7 +7,8 @@ from pdd_ray.errors import ConfigError
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.draws import drawn_network
 from pdd_ray.methods.dream import Dream, RepresentativeBatches
-from pdd_ray.methods.idc import Idc, class_members, mixed
+from pdd_ray.methods.idc import Idc, mixed
+from pdd_ray.methods.initial import class_members
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.methods.gradient_matching import DreamSpec, IdcSpec
 from pdd_ray.specs.model import ConvNetSpec

@@ -11,8 +11,9 @@ from torch.func import functional_call
 
 from pdd_ray.augment.rules import Augmentation, draw_augmentation
 from pdd_ray.formation import decode
+from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.gradient_distance import dc_distance, idc_distance
-from pdd_ray.methods.gradient_matching import ClassTask, GradientMatcher, as_they_are
+from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator

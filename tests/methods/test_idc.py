@@ -11,19 +11,19 @@ from pdd_ray.augment.rules import Augmentation, draw_augmentation
 from pdd_ray.formation import decode, decode_labels
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.draws import drawn_network
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher
-from pdd_ray.methods.gradient_matching import ClassTask
 from pdd_ray.methods.idc import (
     DecodeAndPrepare,
     Idc,
     RealTraining,
     ShuffledBatches,
-    class_members,
     create_matcher,
     draw_subsample,
     first_images,
 )
+from pdd_ray.methods.initial import class_members
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
 from pdd_ray.specs.methods.base import UpdatePreviousSpec
@@ -123,7 +123,7 @@ class PlainLoop:
 
     def loss(self, images, positions, model, draw, sweep, label):
         own = self.prepare(images[self.canvas.labels == label])
-        union = torch.cat([self.canvas.frozen_of(label), own])
+        union = torch.cat([self.canvas.frozen[self.canvas.frozen_labels == label], own])
         source = generator(
             self.inputs.seed, "stage", self.inputs.stage, "match", draw, sweep, label
         )
@@ -350,7 +350,7 @@ class TestMatchers:
         real = torch.randn(6, *SHAPE, generator=source, dtype=torch.float64)
         frozen = torch.randn(5, *SHAPE, generator=source, dtype=torch.float64)
         labels = torch.tensor([0, 1, 1, 0, 1])
-        matcher = FeatureMatcher(model_spec, 3, real, frozen, labels, lambda x: decode(x, 2))
+        matcher = FeatureMatcher(model_spec, real, frozen, labels, lambda x: decode(x, 2))
         augmentation = draw_augmentation(
             "idc", "color_crop_cutout", 1, *SHAPE[1:], source, shared=True
         )

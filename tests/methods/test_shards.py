@@ -13,11 +13,12 @@ import torch
 from pdd_ray.augment.rules import Augmentation
 from pdd_ray.errors import ResourceError
 from pdd_ray.methods.base import Partial
+from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
 from pdd_ray.methods.dc import Dc
 from pdd_ray.methods.dm import Dm
 from pdd_ray.methods.dream import Dream
 from pdd_ray.methods.gradient_distance import dc_distance
-from pdd_ray.methods.gradient_matching import ClassMatch, ClassTask, GradientMatcher
+from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.idc import Idc
 from pdd_ray.methods.shards import sharded
 from pdd_ray.seeding import generator

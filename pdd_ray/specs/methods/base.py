@@ -69,6 +69,12 @@ class DistillationSpec(MethodTraits):
     """Update the images of earlier stages too (PDD, A3.2)."""
     difficulty: DifficultySpec | None = None
     """Show each stage harder real images (PDD, Table 6)."""
+    initialisation: str
+    """First images; each method says which there are, `noise` among them."""
+
+    def real_images_per_class(self, images_per_class: int) -> int:
+        """Return how many real images of each class a stage of this size starts from."""
+        return 0 if self.initialisation == "noise" else images_per_class * self.formation**2
 
 
 class BankedSpec(DistillationSpec):

@@ -30,10 +30,6 @@ class DmSpec(BankedSpec):
     recipe: ClassVar[str] = "dsa"
     _strategy = check_strategy_field("dsa")
 
-    def real_images_per_class(self, images_per_class: int) -> int:
-        """Return how many real images of each class a stage of this size starts from."""
-        return images_per_class if self.initialisation == "real" else 0
-
 
 class CafeSpec(BankedSpec):
     """CAFE (Wang et al. 2022) as one stage of PDD (specification of other methods, section 6)."""
@@ -83,10 +79,6 @@ class CafeSpec(BankedSpec):
 
     recipe: ClassVar[str] = "cafe"
     _strategy = check_strategy_field("dsa")
-
-    def real_images_per_class(self, images_per_class: int) -> int:
-        """Return how many real images of each class a stage of this size starts from."""
-        return images_per_class if self.initialisation == "real" else 0
 
 
 class CafeDsaSpec(CafeSpec):

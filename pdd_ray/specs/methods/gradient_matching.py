@@ -57,10 +57,6 @@ class DcSpec(BankedSpec):
         inner = 1 if images_per_class == 1 else max(2, round(500 / max(images_per_class, 10)))
         return self.outer_loop or outer, inner if self.inner_loop is None else self.inner_loop
 
-    def real_images_per_class(self, images_per_class: int) -> int:
-        """Return how many real images of each class a stage of this size starts from."""
-        return images_per_class if self.initialisation == "real" else 0
-
 
 class DsaSpec(DcSpec):
     """DSA (Zhao and Bilen 2021): DC with siamese augmentation, from real images."""
@@ -153,10 +149,6 @@ class IdcSpec(BankedSpec):
         if self.scale_learning_rate:
             rate *= images_per_class / 10 * (size / 32) ** 2
         return rate * stage if self.union_learning_rate else rate
-
-    def real_images_per_class(self, images_per_class: int) -> int:
-        """Return how many real images of each class a stage of this size starts from."""
-        return images_per_class * self.factor**2 if self.initialisation == "mix" else 0
 
 
 class DreamSpec(IdcSpec):

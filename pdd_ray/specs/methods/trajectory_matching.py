@@ -115,7 +115,3 @@ class TrajectoryMatchingSpec(DistillationSpec):
         """Return the epoch of its experts at which the segments of ``stage`` begin."""
         continues = not self.transition and self.without_transition == "continue"
         return (stage - 1) * self.max_start_epoch if continues else 0
-
-    def real_images_per_class(self, images_per_class: int) -> int:
-        """Return how many real images of each class a stage of this size starts from."""
-        return images_per_class if self.initialisation == "real" else 0
