@@ -81,14 +81,19 @@ class Costs:
             memory=self._memory(min(images, transition.batch_size), self.forward),
         )
 
-    def stage(self, stage: int) -> Cost:
-        """Estimate one stage, the training of its candidates included."""
+    def stage(self, stage: int, class_shards: int = 1) -> Cost:
+        """Estimate one stage, the training of its candidates included.
+
+        Each of ``class_shards`` is a process with the data loaded, where the method has them.
+        """
         method = self.spec.stage_method(stage)
         decoded = method.formation**2
         disk = (1 + decoded) * self._union(stage) / decoded * self.image_bytes
         if not isinstance(method, TrajectoryMatchingSpec):
             images = self._images_of_draws(method, stage)
-            memory = self._memory(getattr(method, "real_batch_size", 0), self.forward)
+            batch = getattr(method, "real_batch_size", 0)
+            processes = class_shards if isinstance(method, DcSpec | DmSpec | IdcSpec) else 1
+            memory = self._memory(batch, self.forward, processes)
             operations = max(1e6, images * self.forward)
             return Cost(operations=operations, disk=disk, memory=memory)
         new_images = self.classes * self.spec.stages[stage - 1].images_per_class
@@ -116,6 +121,35 @@ class Costs:
             operations=(training + self.test) * forward,
             disk=2 * FLOAT_BYTES * parameter_count(model, self.shape, self.classes),
             memory=self._memory(min(images, batch_size), forward),
+        )
+
+    def full_evaluation(self, model: ModelSpec) -> Cost:
+        """Estimate one network's training on all real images and its test."""
+        forward = forward_operations(model, self.shape, self.classes)
+        training = self.spec.evaluation.full_data
+        images = (training.epochs + 1) * self.train * FORWARD_BACKWARD + self.test
+        return Cost(
+            operations=images * forward,
+            disk=2 * FLOAT_BYTES * parameter_count(model, self.shape, self.classes),
+            memory=self._memory(training.batch_size, forward),
+        )
+
+    def continual_evaluation(self, model: ModelSpec, phase: int, epochs: int) -> Cost:
+        """Estimate one network's training on the memory after ``phase``, and its test."""
+        continual = self.spec.continual
+        if continual is None:
+            msg = "there are no phases without continual learning"
+            raise ValueError(msg)
+        forward = forward_operations(model, self.shape, self.classes)
+        share = phase / continual.phases
+        teacher = 1 if continual.protocol == "B" else 0
+        passes = (epochs + 1) * (FORWARD_BACKWARD + teacher) * len(self.spec.stages)
+        images = self._union(len(self.spec.stages)) * share
+        training = self.spec.evaluation_training(epochs)
+        return Cost(
+            operations=(images * passes + self.test * share) * forward,
+            disk=FLOAT_BYTES * parameter_count(model, self.shape, self.classes),
+            memory=self._memory(min(images, training.batch_size), forward),
         )
 
     def scores(self) -> Cost:
@@ -161,8 +195,8 @@ class Costs:
         stored = sum(entry.images_per_class for entry in self.spec.stages[:stages])
         return self.classes * stored * self.spec.method.formation**2
 
-    def _memory(self, batch: float, forward: float) -> float:
-        """Estimate the memory of a process that computes on ``batch`` images.
+    def _memory(self, batch: float, forward: float, processes: int = 1) -> float:
+        """Estimate the memory of ``processes`` that compute on ``batch`` images each.
 
         Feature maps are taken from the operations: a 3x3 convolution of width w makes 18 w
         operations per value.
@@ -170,4 +204,4 @@ class Costs:
         width = getattr(self.spec.model, "width", 64)
         feature_maps = forward / (18 * width) * FLOAT_BYTES
         data = (self.train + self.test) * self.image_bytes
-        return PROCESS_BYTES + data + batch * feature_maps * ACTIVATION_COPIES
+        return processes * (PROCESS_BYTES + data + batch * feature_maps * ACTIVATION_COPIES)

@@ -8,6 +8,7 @@ S_2, ...
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
@@ -17,7 +18,7 @@ from pdd_ray.files import write_json
 from pdd_ray.models.factory import create_model
 from pdd_ray.seeding import generator
 from pdd_ray.specs.model import ModelSpec
-from pdd_ray.specs.training import SyntheticTrainingSpec
+from pdd_ray.specs.training import FullDataSpec, SyntheticTrainingSpec
 from pdd_ray.synthetic import load_synthetic_set
 from pdd_ray.training import (
     PeriodicSave,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 STATE_FILE = "state.safetensors"
 RESULT_FILE = "result.json"
+CURVE_FILE = "curve.json"
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
@@ -58,14 +60,40 @@ def run(context: StepContext) -> None:
     batches = recipe_batches(images, training, config["seed"], *names)
     save = PeriodicSave(lambda: state.save(context.partial / STATE_FILE))
 
+    watch = _Watch(context, dataset, state.model, len(rates))
+
+    def after_epoch(epoch: int, loss: float) -> None:
+        context.report({"fraction": epoch / len(rates), "loss": loss})
+        watch(epoch)
+        save()
+
+    train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)
+    _write_result(context, dataset, state.model, step_size, watch)
+    state.epoch = 0
+    state.save(context.output / STATE_FILE)
+
+
+def run_full(context: StepContext) -> None:
+    """Train one network on all real training images and test it after the last epoch.
+
+    Input: ``data``.
+    """
+    config = context.config
+    training = FullDataSpec.model_validate(config["training"])
+    dataset = load_dataset(context.inputs["data"], context.device)
+    images, labels = dataset.train_images, dataset.train_labels
+    state = _first_state(context, dataset)
+    rates = learning_rates(training, training.learning_rate)
+    names = ("evaluation", config["network"], "full")
+    batches = recipe_batches(images, training, config["seed"], *names)
+    save = PeriodicSave(lambda: state.save(context.partial / STATE_FILE))
+
     def after_epoch(epoch: int, loss: float) -> None:
         context.report({"fraction": epoch / len(rates), "loss": loss})
         save()
 
     train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)
-    _write_result(context, dataset, state.model, step_size)
-    state.epoch = 0
-    state.save(context.output / STATE_FILE)
+    _write_result(context, dataset, state.model, training.learning_rate)
 
 
 def _first_state(context: StepContext, dataset: Dataset) -> TrainingState:
@@ -85,16 +113,78 @@ def _first_state(context: StepContext, dataset: Dataset) -> TrainingState:
     return state
 
 
+class _Watch:
+    """Looks at a network while it is trained, at evenly spaced epochs.
+
+    Accuracy on the validation slice goes to a curve. Under the protocol of the original codes, the
+    best of several tests is kept, the last epoch's among them.
+    """
+
+    def __init__(
+        self, context: StepContext, dataset: Dataset, model: nn.Module, epochs: int
+    ) -> None:
+        self._dataset = dataset
+        self._model = model
+        self._path = context.partial / CURVE_FILE
+        self._seen = evenly_spaced(epochs, context.config.get("curve_points", 0))
+        self._tested = evenly_spaced(epochs, context.config.get("tests", 1))
+        self.points: dict[str, dict[str, float]] = {"validation_accuracy": {}, "test_accuracy": {}}
+        if self._path.exists():
+            self.points = json.loads(self._path.read_text(encoding="utf-8"))
+
+    def __call__(self, epoch: int) -> None:
+        """Look after ``epoch`` epochs, if it is time."""
+        data = self._dataset
+        if epoch in self._seen:
+            found = accuracy(self._model, data.validation_images, data.validation_labels)
+            self.points["validation_accuracy"][str(epoch)] = found
+        if epoch in self._tested and len(self._tested) > 1:
+            found = accuracy(self._model, data.test_images, data.test_labels)
+            self.points["test_accuracy"][str(epoch)] = found
+        if epoch in self._seen | self._tested:
+            write_json(self._path, self.points)
+
+    @property
+    def best_test(self) -> float | None:
+        """The best of several tests; None if there is only that after the last epoch."""
+        return max(self.points["test_accuracy"].values(), default=None)
+
+    def curve(self) -> dict[str, list[float]] | None:
+        """Return epochs and accuracies on the validation slice, if they were asked for."""
+        points = self.points["validation_accuracy"]
+        if not points:
+            return None
+        return {"epochs": [int(e) for e in points], "validation_accuracy": list(points.values())}
+
+
+def evenly_spaced(epochs: int, points: int) -> frozenset[int]:
+    """Return up to ``points`` of the epochs 1 .. ``epochs``, evenly spaced, the last among them."""
+    return frozenset(max(1, round(epochs * (k + 1) / points)) for k in range(points))
+
+
 def _write_result(
-    context: StepContext, dataset: Dataset, model: nn.Module, step_size: float
+    context: StepContext,
+    dataset: Dataset,
+    model: nn.Module,
+    step_size: float,
+    watch: _Watch | None = None,
 ) -> None:
-    """Write the accuracies after the last epoch; the only place that reads the test split."""
+    """Write the accuracies after the last epoch; the only place that reads the test split.
+
+    Under the protocol of the original codes the test accuracy is the best of several tests.
+    """
+    last = accuracy(model, dataset.test_images, dataset.test_labels)
+    best = watch.best_test if watch else None
     result = {
-        "test_accuracy": accuracy(model, dataset.test_images, dataset.test_labels),
+        "test_accuracy": last if best is None else best,
         "validation_accuracy": accuracy(
             model, dataset.validation_images, dataset.validation_labels
         ),
         "test_images": len(dataset.test_labels),
         "step_size": step_size,
     }
+    if best is not None:
+        result["last_test_accuracy"] = last
     write_json(context.output / RESULT_FILE, result)
+    if watch and (curve := watch.curve()):
+        write_json(context.output / CURVE_FILE, curve)

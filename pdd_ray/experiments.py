@@ -29,6 +29,8 @@ def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
         ConfigError: naming the experiment, what it asks for, and what there is.
     """
     spec = experiment.spec
+    if set(spec.evaluation.modes) == {"full"}:
+        return  # nothing is distilled
     held_out = validation_counts(facts, spec.data.validation_fraction)
     available = [n - v for n, v in zip(facts.train_counts, held_out, strict=True)]
     smallest = min(available)

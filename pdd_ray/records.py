@@ -26,8 +26,8 @@ class Record:
         seed: Seed of experts, distillation and evaluation.
         dataset: Source of the data.
         method: ``mtt``, ``random``, ...
-        mode: ``progressive``, ``union`` or ``sequential``.
-        stages: Stages evaluated (p of U_1 .. U_P).
+        mode: ``progressive``, ``union``, ``sequential``, or ``full``: all real training images.
+        stages: Stages evaluated (p of U_1 .. U_P); 0 in mode ``full``.
         total_stages: Stages of the experiment (P).
         images_per_class: Images per class of one stage; of the first one if they differ.
         total_images_per_class: Images per class of all evaluated stages together.
@@ -41,6 +41,16 @@ class Record:
         seconds: Time of the evaluation.
         key: Identity of the evaluation step.
         stage_key: Identity of the last stage evaluated.
+        protocol: ``held_out``, or ``reference``: chosen on the test split, best of several tests.
+        phase: Phases of classes seen, in continual learning; 0 otherwise.
+        phases: Phases of the experiment; 0 without continual learning.
+        classes: Number of classes tested.
+        train_images: Training images of the data set, the validation slice among them.
+        stored_bytes: Size of the evaluated set, its images as float32.
+        conditioning: Whether stages were conditioned on the earlier ones.
+        transition: Whether stages started from networks trained on the earlier ones.
+        cost_seconds: Time of all steps that lead to the evaluated set, experts and transitions
+            among them; None if the store no longer has one of them.
         axes: Values of the sweep's grid axes.
     """
 
@@ -64,6 +74,15 @@ class Record:
     seconds: float
     key: str
     stage_key: str
+    protocol: str = "held_out"
+    phase: int = 0
+    phases: int = 0
+    classes: int = 0
+    train_images: int = 0
+    stored_bytes: int = 0
+    conditioning: bool = True
+    transition: bool = True
+    cost_seconds: float | None = None
     axes: dict[str, Json] = field(default_factory=dict)
 
     def flat(self) -> dict[str, Any]:

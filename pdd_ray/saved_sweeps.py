@@ -6,6 +6,8 @@ Written when a sweep is run and read from any other shell; needs neither the dat
     sweeps/NAME/steps.json      every step: key, kind, label, keys of its inputs
     sweeps/NAME/planned.jsonl   every evaluation, its results still to be filled in
     sweeps/NAME/records.jsonl   the finished evaluations when it was run last
+
+and of a collection of sweeps ``sweeps/NAME/collection.json``, the names of its sweeps.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pdd_ray.errors import ConfigError, StoreError
 from pdd_ray.files import write_json, write_text
 from pdd_ray.progressive import finished_records, planned_records
 from pdd_ray.records import Record, read_records, write_records
-from pdd_ray.specs.load import load_sweep, resolved
+from pdd_ray.specs.load import Collection, load_collection, load_sweep, resolved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -112,6 +114,42 @@ def save_plan(plan: SweepPlan, store: Store) -> None:
     write_json(folder / "steps.json", [asdict(step) for step in steps])
     write_records(folder / "planned.jsonl", planned_records(plan))
     write_text(folder / "sweep.json", json.dumps(resolved(plan.sweep), indent=1) + "\n")
+
+
+def save_collection(collection: Collection, store: Store) -> None:
+    """Write which sweeps a collection consists of; nothing for a single sweep."""
+    if collection.single:
+        return
+    content = {
+        "name": collection.name,
+        "description": collection.description,
+        "sweeps": [sweep.name for sweep in collection.sweeps],
+    }
+    write_json(store.sweep_folder(collection.name) / "collection.json", content)
+
+
+def find_saved_collection(source: str, store: Store) -> Collection:
+    """Return the sweeps of the collection ``source``, or the sweep, as run last on ``store``.
+
+    Args:
+        source: A name; or a file or preset, of which only the names are read.
+        store: The store.
+
+    Raises:
+        ConfigError: if no such sweep was run on the store.
+    """
+    if source in store.sweep_names():
+        sweep = find_saved_sweep(source, store)
+        return Collection(sweep.name, sweep.description, (sweep,))
+    if source in store.collection_names():
+        saved = json.loads((store.sweep_folder(source) / "collection.json").read_text("utf-8"))
+        names = [str(name) for name in saved["sweeps"]]
+        name, description = str(saved["name"]), str(saved["description"])
+    else:
+        found = load_collection(source, store=store)
+        name, description = found.name, found.description
+        names = [sweep.name for sweep in found.sweeps]
+    return Collection(name, description, tuple(find_saved_sweep(each, store) for each in names))
 
 
 def find_saved_sweep(source: str, store: Store) -> SweepSpec:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import time
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 from torchvision.utils import save_image
 
-from pdd_ray.data.dataset import load_dataset
+from pdd_ray.data.dataset import load_dataset, with_test_split_for_choices
 from pdd_ray.features import load_features
 from pdd_ray.files import write_json
 from pdd_ray.formation import decode, decode_labels
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pdd_ray.data.dataset import Dataset
+    from pdd_ray.fingerprint import Json
     from pdd_ray.methods.base import DistillationMethod, StageOutcome
     from pdd_ray.steps import StepContext
     from pdd_ray.synthetic import SyntheticSet
@@ -67,6 +68,8 @@ def run(context: StepContext) -> None:
     config = context.config
     spec = _METHOD.validate_python(config["method"])
     dataset = load_dataset(context.inputs["data"], context.device)
+    if config.get("chosen_on") == "test":
+        dataset = with_test_split_for_choices(dataset)
     window_facts: dict[str, float] = {}
     if "window" in config:
         scores = context.inputs["scores"]
@@ -76,6 +79,7 @@ def run(context: StepContext) -> None:
         writer.hyper_parameters(_hyper_parameters(context))
         observer = _Observer(context, writer, dataset, inputs.images_per_class, spec)
         outcome = create_method(spec).distill(inputs, Partial(context.partial), observer)
+        observer.handed_on(outcome)
     union = extended(inputs.previous, outcome, dataset)
     union.save(context.output)
     facts = {"step_size": outcome.step_size, **outcome.facts, **window_facts}
@@ -166,6 +170,15 @@ class _Observer:
         pixels = pixels.clamp(0, 1)
         self._writer.images(iteration, pixels, self._images_per_class)
 
+    def handed_on(self, outcome: StageOutcome) -> None:
+        """Show what the stage hands on, one step after all others."""
+        after = len(outcome.curves.get("loss", ())) + 1
+        values = {"step_size": outcome.step_size}
+        if "validation_accuracy" in outcome.facts:
+            values["validation_accuracy"] = outcome.facts["validation_accuracy"]
+        self.scalars(after, values)
+        self.images(after, outcome.images)
+
     def progress(self, fraction: float, values: Mapping[str, float]) -> None:
         if time.monotonic() - self._last >= 1.0:
             self._last = time.monotonic()
@@ -228,8 +241,6 @@ def _numbered(context: StepContext, name: str) -> list[Path]:
     return [context.inputs[f"{name}.{number}"] for number in numbers]
 
 
-def _hyper_parameters(context: StepContext) -> dict[str, Any]:
-    config = context.config
-    method = {f"method.{k}": v for k, v in config["method"].items() if not isinstance(v, dict)}
-    names = ("seed", "stage", "images_per_class")
-    return {"label": context.label, **{name: config[name] for name in names}, **method}
+def _hyper_parameters(context: StepContext) -> dict[str, Json]:
+    """Return the stage's settings as they are; which networks it uses is none of them."""
+    return {name: value for name, value in context.config.items() if name != "held_out"}

@@ -232,3 +232,7 @@ class Store:
     def sweep_names(self) -> list[str]:
         """Return the names of the sweeps that were run on this store."""
         return sorted(path.parent.name for path in self.root.glob("sweeps/*/sweep.json"))
+
+    def collection_names(self) -> list[str]:
+        """Return the names of the collections of sweeps that were run on this store."""
+        return sorted(path.parent.name for path in self.root.glob("sweeps/*/collection.json"))

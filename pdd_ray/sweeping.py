@@ -5,7 +5,7 @@ The command line is a thin layer above; a notebook calls the same::
     store = Store("pdd-ray-store").open()
     prepared = prepare(load_sweep("demo"), store)
     report = run(prepared, RunOptions())
-    records = collect_records(prepared.plan, store)
+    records = collect_records(prepared.plans[0], store)
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from pdd_ray.errors import DamagedArtifactError, InterruptedRunError, StepsFaile
 from pdd_ray.progressive import SweepPlan, collect_records, plan_sweep
 from pdd_ray.records import write_records
 from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunReport
-from pdd_ray.saved_sweeps import save_plan
+from pdd_ray.saved_sweeps import save_collection, save_plan
 from pdd_ray.specs.expand import expand
-from pdd_ray.steps import Step, execute, one_line
+from pdd_ray.specs.load import Collection
+from pdd_ray.steps import Step, execute, one_line, topological
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from pdd_ray.data.facts import DataFacts
     from pdd_ray.runtime.interface import Display
@@ -34,39 +35,43 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PreparedSweep:
-    """A sweep, planned, with what its store already has.
+class PreparedRun:
+    """One or several sweeps, planned, with what their store already has.
 
     Attributes:
-        plan: Its steps and evaluations.
+        collection: The sweeps.
+        plans: The plan of each.
+        steps: The steps of all of them, each once, inputs before what reads them.
         store: The store.
         experiments: Number of experiments.
         cached: Keys of steps whose artifacts exist and are whole.
         damaged: Why an artifact is not what was committed, by key; it has to be made again.
     """
 
-    plan: SweepPlan
+    collection: Collection
+    plans: tuple[SweepPlan, ...]
+    steps: tuple[Step, ...]
     store: Store
     experiments: int
     cached: frozenset[str]
     damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def sweep(self) -> SweepSpec:
-        """The sweep."""
-        return self.plan.sweep
-
-    @property
     def missing(self) -> tuple[Step, ...]:
         """The steps that are to be done, inputs before what reads them."""
-        return tuple(step for step in self.plan.steps if step.key not in self.cached)
+        return tuple(step for step in self.steps if step.key not in self.cached)
+
+    @property
+    def max_concurrent_stages(self) -> int:
+        """Most stage trials at the same time."""
+        return max(plan.sweep.resources.max_concurrent_stages for plan in self.plans)
 
 
-def prepare(sweep: SweepSpec, store: Store) -> PreparedSweep:
-    """Return ``sweep`` with its plan and what ``store`` already has of it.
+def prepare(sweeps: SweepSpec | Collection, store: Store) -> PreparedRun:
+    """Return a sweep, or a collection of them, with plans and what ``store`` already has of it.
 
     Raises:
-        ConfigError: if the sweep can't be carried out.
+        ConfigError: if a sweep can't be carried out.
         DataError: if a data set can't be read.
     """
 
@@ -76,14 +81,20 @@ def prepare(sweep: SweepSpec, store: Store) -> PreparedSweep:
 
         return read_facts(spec, store.root / "facts")
 
-    experiments = expand(sweep)
-    plan = plan_sweep(sweep, experiments, facts)
-    cached, damaged = _look_up(plan, store)
-    return PreparedSweep(plan, store, len(experiments), cached, damaged)
+    if not isinstance(sweeps, Collection):
+        sweeps = Collection(sweeps.name, sweeps.description, (sweeps,))
+    experiments = [expand(sweep) for sweep in sweeps.sweeps]
+    plans = tuple(
+        plan_sweep(sweep, found, facts)
+        for sweep, found in zip(sweeps.sweeps, experiments, strict=True)
+    )
+    steps = tuple(topological(step for plan in plans for step in plan.steps))
+    cached, damaged = _look_up(steps, store)
+    return PreparedRun(sweeps, plans, steps, store, sum(map(len, experiments)), cached, damaged)
 
 
 def run(
-    prepared: PreparedSweep,
+    prepared: PreparedRun,
     options: RunOptions | None = None,
     display: Display | None = None,
     *,
@@ -106,15 +117,18 @@ def run(
     store = prepared.store.open()
     for key in prepared.damaged:
         store.set_aside(key)
-    save_plan(prepared.plan, store)
+    for plan in prepared.plans:
+        save_plan(plan, store)
+    save_collection(prepared.collection, store)
     report = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
-    records = collect_records(prepared.plan, store)
-    write_records(store.sweep_folder(prepared.sweep.name) / "records.jsonl", records)
+    for plan in prepared.plans:
+        records = collect_records(plan, store)
+        write_records(store.sweep_folder(plan.sweep.name) / "records.jsonl", records)
     return report
 
 
 def check_complete(
-    report: RunReport, prepared: PreparedSweep, log_command: str = "pdd-ray logs"
+    report: RunReport, prepared: PreparedRun, log_command: str = "pdd-ray logs"
 ) -> None:
     """Return if every step is done.
 
@@ -128,21 +142,21 @@ def check_complete(
         InterruptedRunError: if the run was stopped.
     """
     if report.failed:
-        lines = _failure_lines(report, prepared.plan.steps, log_command)
+        lines = _failure_lines(report, prepared.steps, log_command)
         raise StepsFailedError("\n".join(lines))
     if report.interrupted or not report.complete:
-        done = len(prepared.plan.steps) - len(report.left)
+        done = len(prepared.steps) - len(report.left)
         msg = (
-            f"stopped with {done} of {len(prepared.plan.steps)} steps done; "
+            f"stopped with {done} of {len(prepared.steps)} steps done; "
             "run the same command again to continue"
         )
         raise InterruptedRunError(msg)
 
 
-def _look_up(plan: SweepPlan, store: Store) -> tuple[frozenset[str], dict[str, str]]:
+def _look_up(steps: Iterable[Step], store: Store) -> tuple[frozenset[str], dict[str, str]]:
     cached: set[str] = set()
     damaged: dict[str, str] = {}
-    for step in plan.steps:
+    for step in steps:
         if not store.exists(step.key):
             continue
         try:
@@ -154,25 +168,25 @@ def _look_up(plan: SweepPlan, store: Store) -> tuple[frozenset[str], dict[str, s
 
 
 def _execute(
-    prepared: PreparedSweep, options: RunOptions, display: Display, *, serial: bool
+    prepared: PreparedRun, options: RunOptions, display: Display, *, serial: bool
 ) -> RunReport:
     if not prepared.missing:
-        return RunReport(cached=tuple(step.key for step in prepared.plan.steps))
+        return RunReport(cached=tuple(step.key for step in prepared.steps))
     if serial:
         return _run_in_this_process(prepared, display)
     from pdd_ray.runtime.run import run_on_ray
 
-    return run_on_ray(prepared.plan.steps, prepared.store, options, display)
+    return run_on_ray(prepared.steps, prepared.store, options, display)
 
 
-def _run_in_this_process(prepared: PreparedSweep, display: Display) -> RunReport:
+def _run_in_this_process(prepared: PreparedRun, display: Display) -> RunReport:
     """Execute the missing steps like :func:`pdd_ray.steps.run_serially`, but shown."""
     started = time.monotonic()
     waiting = list(prepared.missing)
     done: list[str] = []
     failed: dict[str, str] = {}
     interrupted = False
-    display.begin(prepared.plan.steps, prepared.cached)
+    display.begin(prepared.steps, prepared.cached)
     try:
         while waiting and not failed:
             step = waiting[0]

@@ -106,17 +106,28 @@ def milestone_learning_rates(learning_rate: float, epochs: int) -> list[float]:
     A fifth after two thirds and again after five sixths of the epochs (specification of other
     methods, section 3.6).
     """
-    milestones = (2 * epochs // 3, 5 * epochs // 6)
-    return [
-        learning_rate * 0.2 ** sum(milestone <= epoch for milestone in milestones)
-        for epoch in range(epochs)
-    ]
+    return _with_milestones(learning_rate, epochs, (2 * epochs // 3, 5 * epochs // 6))
+
+
+def late_milestone_learning_rates(learning_rate: float, epochs: int) -> list[float]:
+    """Return the learning rate of every epoch of IDC's continual learning.
+
+    A fifth after 60 and again after 80 per cent of the epochs (specification of other methods,
+    section 10).
+    """
+    return _with_milestones(learning_rate, epochs, (3 * epochs // 5, 4 * epochs // 5))
+
+
+SCHEDULES = {
+    "drop": reference_learning_rates,
+    "milestones": milestone_learning_rates,
+    "late_milestones": late_milestone_learning_rates,
+}
 
 
 def learning_rates(spec: SyntheticTrainingSpec, learning_rate: float) -> list[float]:
     """Return the learning rate of every pass of the training that ``spec`` describes."""
-    schedule = reference_learning_rates if spec.schedule == "drop" else milestone_learning_rates
-    return schedule(learning_rate, spec.epochs)
+    return SCHEDULES[spec.schedule](learning_rate, spec.epochs)
 
 
 def random_batches(
@@ -282,3 +293,11 @@ def _optimiser(
 def _buffers(optimiser: torch.optim.SGD, parameters: list[nn.Parameter]) -> list[Tensor] | None:
     states = [optimiser.state[parameter].get("momentum_buffer") for parameter in parameters]
     return None if any(buffer is None for buffer in states) else states
+
+
+def _with_milestones(learning_rate: float, epochs: int, milestones: tuple[int, ...]) -> list[float]:
+    """Return the learning rate of every epoch, a fifth from each of ``milestones`` on."""
+    return [
+        learning_rate * 0.2 ** sum(milestone <= epoch for milestone in milestones)
+        for epoch in range(epochs)
+    ]

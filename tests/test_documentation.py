@@ -25,7 +25,7 @@ from pdd_ray.data.pixels import Identity
 from pdd_ray.methods.base import Partial, StageInputs
 from pdd_ray.saved_sweeps import KINDS
 from pdd_ray.specs.experiment import ResourcesSpec, StepResources
-from pdd_ray.specs.load import load_sweep, presets, resolved
+from pdd_ray.specs.load import load_collection, load_sweep, presets, resolved
 from pdd_ray.specs.methods import MethodSpec
 from pdd_ray.specs.methods.base import DistillationSpec
 from pdd_ray.specs.model import ConvNetSpec
@@ -165,7 +165,7 @@ def test_yaml_snippets_are_valid_sweeps(block: str, tmp_path: Path):
     has_name = block.startswith("name:")
     path = tmp_path / "sweep.yaml"
     path.write_text(block if has_name else f"name: part\n{block}", encoding="utf-8")
-    load_sweep(str(path))
+    load_collection(str(path))
 
 
 def test_the_list_of_defaults_is_complete_and_true(tmp_path: Path):

@@ -20,7 +20,7 @@ from pdd_ray.store import Store
 
 if TYPE_CHECKING:
     from pdd_ray.runtime.interface import RunOptions
-    from pdd_ray.sweeping import PreparedSweep
+    from pdd_ray.sweeping import PreparedRun
 
 MOST_PICTURES = 4
 """Pictures that are named at the end of a run."""
@@ -83,7 +83,7 @@ def run_sweep(
         address=address,
         elastic=elastic,
         fail_fast=fail_fast,
-        max_concurrent_stages=prepared.sweep.resources.max_concurrent_stages,
+        max_concurrent_stages=prepared.max_concurrent_stages,
         cpus=cpus,
         gpus=gpus,
     )
@@ -107,17 +107,18 @@ def plan(
         show("\n".join(plan_lines(prepared, cpus)))
 
 
-def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedSweep:
+def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedRun:
     from pdd_ray.outputs import check_table
-    from pdd_ray.specs.load import load_sweep
+    from pdd_ray.specs.load import load_collection
     from pdd_ray.sweeping import prepare
 
-    prepared = prepare(load_sweep(sweep, overrides or (), store), store)
-    check_table(prepared.plan)
+    prepared = prepare(load_collection(sweep, overrides or (), store), store)
+    for plan in prepared.plans:
+        check_table(plan)
     return prepared
 
 
-def _run(prepared: PreparedSweep, options: RunOptions, store: Path, *, serial: bool) -> None:
+def _run(prepared: PreparedRun, options: RunOptions, store: Path, *, serial: bool) -> None:
     from pdd_ray.cli.summary import plan_lines
     from pdd_ray.outputs import write_outputs
     from pdd_ray.runtime.display import create_display
@@ -125,25 +126,32 @@ def _run(prepared: PreparedSweep, options: RunOptions, store: Path, *, serial: b
 
     say("\n".join(plan_lines(prepared, options.cpus)))
     report = run(prepared, options, create_display(), serial=serial)
-    text = write_outputs(prepared.sweep, prepared.store, pictures=bool(report.done))
-    if text is not None:
-        show(text)
+    for plan in prepared.plans:
+        text = write_outputs(plan.sweep, prepared.store, pictures=bool(report.done))
+        if text is not None:
+            heading = [] if prepared.collection.single else [f"## {plan.sweep.name}", ""]
+            show("\n".join([*heading, text]))
     check_complete(report, prepared, f"pdd-ray logs{store_hint(store)}")
     say("\n".join(_next_commands(prepared, store)))
 
 
-def _next_commands(prepared: PreparedSweep, store: Path) -> list[str]:
-    name = prepared.sweep.name
+def _next_commands(prepared: PreparedRun, store: Path) -> list[str]:
+    name = prepared.collection.name
     hint = store_hint(store)
-    folder = prepared.store.sweep_folder(name)
-    pictures = [*folder.glob("*.png"), *sorted((folder / "images").glob("*.png"))]
+    folders = [prepared.store.sweep_folder(plan.sweep.name) for plan in prepared.plans]
+    pictures = [
+        picture
+        for folder in folders
+        for picture in (*folder.glob("*.png"), *sorted((folder / "images").glob("*.png")))
+    ]
     more = len(pictures) - MOST_PICTURES
     return [
-        f"results: {folder}",
+        *(f"results: {folder}" for folder in folders),
         *(f"picture: {picture}" for picture in pictures[:MOST_PICTURES]),
-        *([f"and {more} more pictures in {folder / 'images'}"] if more > 0 else []),
+        *([f"and {more} more pictures beside them"] if more > 0 else []),
         "run it again: 0 steps to do",
         f"next: pdd-ray table {name} --format latex{hint}",
+        f"      pdd-ray report {name}{hint}",
         f"      pdd-ray images {name}{hint}",
-        f"      pdd-ray tb{hint}",
+        f"      pdd-ray tb {name}{hint}",
     ]

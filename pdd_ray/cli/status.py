@@ -43,10 +43,12 @@ def show_status(
 
     Counts steps by kind and state; `started` ones are running or were interrupted.
     """
-    from pdd_ray.saved_sweeps import find_saved_sweep, read_status
+    from pdd_ray.saved_sweeps import find_saved_collection, read_status
 
     opened = existing_store(store)
-    names = [find_saved_sweep(sweep, opened).name] if sweep else opened.sweep_names()
+    names = opened.sweep_names()
+    if sweep:
+        names = [each.name for each in find_saved_collection(sweep, opened).sweeps]
     statuses = [read_status(name, opened) for name in names]
     if as_json:
         show_json({"schema": SCHEMA, "sweeps": [_as_json(status) for status in statuses]})

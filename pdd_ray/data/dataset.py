@@ -6,11 +6,14 @@ from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import torch
+
 from pdd_ray.data.pixels import load_pixel_transform
 from pdd_ray.errors import FormatError
 from pdd_ray.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -76,6 +79,30 @@ class Dataset:
         statistics = {name: value.to(device) for name, value in self.pixels.tensors().items()}
         pixels = load_pixel_transform(self.pixels.name, statistics)
         return replace(self, pixels=pixels, **moved)  # type: ignore[arg-type]  # only tensors
+
+
+def with_test_split_for_choices(dataset: Dataset) -> Dataset:
+    """Return ``dataset`` with the test split in the place of the validation slice.
+
+    Only for the protocol of the original codes, which choose iterates on the test split.
+    """
+    return replace(
+        dataset, validation_images=dataset.test_images, validation_labels=dataset.test_labels
+    )
+
+
+def only_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
+    """Return the images of ``classes``, numbered from 0 in their order."""
+    positions = torch.full((dataset.num_classes,), -1, dtype=torch.int64)
+    positions[torch.tensor(classes)] = torch.arange(len(classes))
+    tensors = dataset.tensors()
+    chosen: dict[str, Tensor] = {}
+    for split in ("train", "validation", "test"):
+        labels = positions[tensors[f"{split}_labels"]]
+        chosen[f"{split}_images"] = tensors[f"{split}_images"][labels >= 0]
+        chosen[f"{split}_labels"] = labels[labels >= 0]
+    names = tuple(dataset.classes[label] for label in classes)
+    return replace(dataset, classes=names, **chosen)  # type: ignore[arg-type]  # only tensors
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pdd_ray.data.content import read_entry
-from pdd_ray.data.dataset import Dataset, save_dataset
+from pdd_ray.data.dataset import Dataset, load_dataset, only_classes, save_dataset
 from pdd_ray.data.facts import DataFacts, location_path, read_facts
 from pdd_ray.data.pixels import fit_pixel_transform, transform_in_chunks
 from pdd_ray.data.preparation import prepare_pixels
@@ -48,6 +48,15 @@ def run(context: StepContext) -> None:
         dataset.shape,
     )
     save_dataset(dataset, context.output)
+
+
+def run_classes(context: StepContext) -> None:
+    """Make the artifact of some classes of a prepared data set, numbered from 0.
+
+    Input: ``data``.
+    """
+    dataset = load_dataset(context.inputs["data"])
+    save_dataset(only_classes(dataset, context.config["classes"]), context.output)
 
 
 def _locate(config: Mapping[str, Any], cache: Path) -> tuple[DataSpec, DataFacts]:

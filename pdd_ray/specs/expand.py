@@ -44,31 +44,27 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Setting:
-    """One variant at one point of its grid, not yet validated."""
+    """One variant at one point of its grid, not yet validated; ``place`` is where it is written."""
 
     variant: str
     axes: Mapping[str, Json]
     document: Node
+    place: Place
 
 
 def expand(sweep: SweepSpec) -> list[Experiment]:
     """Return the experiments of ``sweep``: variants in order, then grid points, then seeds.
 
-    Experiments of a variant that differ in nothing but how an axis writes them are given once.
-
     Raises:
-        ConfigError: if a variant or an axis value makes no valid experiment; one line each.
+        ConfigError: if a variant or an axis value makes no valid experiment, or the same one as
+            another; one line each.
     """
     document = from_plain(sweep.to_json(), Place(f"sweep {sweep.name}: ", ""))
-    experiments: dict[str, Experiment] = {}
-    for setting, spec in checked_settings(document):
-        made_by = digest([setting.variant, spec.to_json()])
-        for seed in sweep.seeds:
-            experiments.setdefault(
-                f"{made_by}/{seed}",
-                Experiment(sweep.name, setting.variant, seed, setting.axes, spec),
-            )
-    return list(experiments.values())
+    return [
+        Experiment(sweep.name, setting.variant, seed, setting.axes, spec)
+        for setting, spec in checked_settings(document)
+        for seed in sweep.seeds
+    ]
 
 
 def checked_settings(sweep: Node) -> list[tuple[Setting, ExperimentSpec]]:
@@ -79,14 +75,30 @@ def checked_settings(sweep: Node) -> list[tuple[Setting, ExperimentSpec]]:
     """
     checked: list[tuple[Setting, ExperimentSpec]] = []
     problems: dict[str, None] = {}
+    known: dict[str, Setting] = {}
     for setting in settings(sweep, problems):
         try:
-            checked.append((setting, validate(ExperimentSpec, setting.document)))
+            spec = validate(ExperimentSpec, setting.document)
         except ConfigError as error:
             problems.update(dict.fromkeys(str(error).splitlines()))
+            continue
+        checked.append((setting, spec))
+        first = known.setdefault(digest([setting.variant, spec.to_json()]), setting)
+        if first is not setting:
+            problems[_same_experiment(setting, first)] = None
     if problems:
         raise ConfigError("\n".join(problems))
     return checked
+
+
+def _same_experiment(setting: Setting, first: Setting) -> str:
+    """Return what is wrong with two points of a grid that make the same experiment."""
+    pairs = ", ".join(
+        f"{axis}={value!r} and {first.axes[axis]!r}"
+        for axis, value in setting.axes.items()
+        if value != first.axes[axis]
+    )
+    return f"{setting.place}: two points of the grid make the same experiment: {pairs}"
 
 
 def settings(sweep: Node, problems: dict[str, None]) -> Iterator[Setting]:
@@ -106,7 +118,8 @@ def settings(sweep: Node, problems: dict[str, None]) -> Iterator[Setting]:
             continue
         for point, document in zip(points, documents, strict=True):
             axes = {axis: value.plain() for axis, value in point.items()}
-            yield Setting(variant, axes, document)
+            place = next(reversed(point.values())).place if point else changed.place
+            yield Setting(variant, axes, document, place)
 
 
 def _changed(base: Node, changes: Node) -> Node:

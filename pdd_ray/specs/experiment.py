@@ -5,11 +5,13 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pdd_ray.specs.base import FrozenModel
+from pdd_ray.specs.continual import ContinualSpec
 from pdd_ray.specs.data import DataSpec
 from pdd_ray.specs.methods import CafeSpec, IdcSpec, MethodSpec, TrajectoryMatchingSpec
 from pdd_ray.specs.methods.base import DistillationSpec
 from pdd_ray.specs.misplaced import MisplacedError, problem_at
 from pdd_ray.specs.model import ConvNetSpec, ModelSpec
+from pdd_ray.specs.recipes import RECIPES, RecipeName
 from pdd_ray.specs.training import (
     EvaluationSpec,
     ExpertSpec,
@@ -56,6 +58,12 @@ class ExperimentSpec(FrozenModel):
     """The stages, as a list or as {count, images_per_class}."""
     evaluation: EvaluationSpec = EvaluationSpec()
     """How the result is evaluated."""
+    continual: ContinualSpec | None = None
+    """Class-incremental continual learning; `stages` are then those of every phase."""
+    protocol: Literal["held_out", "reference"] = "held_out"
+    """held_out: everything is chosen on the validation slice, the test split is read once, after
+    the last epoch. reference: what the original codes do: iterates are chosen on the test split,
+    and where they report the best of several tests, so does this. Tables say so."""
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -77,8 +85,9 @@ class ExperimentSpec(FrozenModel):
         with problem_at("transition"):
             self.transition.training(self.method.recipe)
         with problem_at("evaluation"):
-            self.evaluation.resolved(self.method.recipe, 1)
+            self.evaluation_training(1)
         self._check_method()
+        self._check_continual()
         return self
 
     def _check_method(self) -> None:
@@ -100,9 +109,32 @@ class ExperimentSpec(FrozenModel):
             msg = f"method {name!r} matches outputs of the blocks of a ConvNet; this is another"
             raise MisplacedError(msg, "model")
 
+    def _check_continual(self) -> None:
+        """Refuse modes of evaluation that continual learning does not have."""
+        if self.continual is None:
+            return
+        others = [mode for mode in self.evaluation.modes if mode in ("sequential", "full")]
+        if others:
+            msg = f"continual learning has modes progressive and union, not {others[0]!r}"
+            raise MisplacedError(msg, "evaluation", "modes")
+        if self.evaluation.prefixes == "all":
+            msg = "continual learning is evaluated after the last stage of each phase: not `all`"
+            raise MisplacedError(msg, "evaluation", "prefixes")
+
+    @property
+    def evaluation_recipe(self) -> RecipeName:
+        """How networks train on the images unless the evaluation says otherwise."""
+        return self.method.recipe if self.continual is None else self.continual.recipe
+
     def evaluation_training(self, epochs: int) -> SyntheticTrainingSpec:
         """Return how networks are trained for ``epochs`` epochs to evaluate the images."""
-        return self.evaluation.resolved(self.method.recipe, epochs)
+        return self.evaluation.resolved(self.evaluation_recipe, epochs)
+
+    @property
+    def reference_tests(self) -> int:
+        """Tests of which the original code of the method's family reports the best."""
+        recipe = RECIPES[self.evaluation_recipe]
+        return recipe.tests if len(self.stages) == 1 else recipe.tests_of_stages
 
     def transition_training(self) -> SyntheticTrainingSpec:
         """Return the training of a transition."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray.errors import ConfigError
 from pdd_ray.specs import yaml
+from pdd_ray.specs.collection import CollectionSpec
 from pdd_ray.specs.expand import checked_settings
 from pdd_ray.specs.experiment import EqualStagesSpec, ExperimentSpec
 from pdd_ray.specs.explain import suggestion, validate
@@ -31,6 +33,53 @@ _POSITION = re.compile(r"[^:]+:(\d+):(\d+): ")
 _SUFFIXES = (".yaml", ".yml", ".json")
 
 
+@dataclass(frozen=True)
+class Collection:
+    """Sweeps that are run together, and what they are called; a single sweep is one of itself."""
+
+    name: str
+    description: str
+    sweeps: tuple[SweepSpec, ...]
+
+    @property
+    def single(self) -> bool:
+        """Whether it is a sweep by itself."""
+        return len(self.sweeps) == 1 and self.sweeps[0].name == self.name
+
+
+def load_collection(
+    source: str, overrides: Sequence[str] = (), store: Store | None = None
+) -> Collection:
+    """Return the collection ``source``, or the sweep ``source`` as a collection of one.
+
+    Args:
+        source: As for :func:`load_sweep`; a file with a key ``sweeps`` is a collection.
+        overrides: Changes of every sweep.
+        store: Where else to look for a name.
+
+    Raises:
+        ConfigError: as for :func:`load_sweep`, or if two sweeps have the same name.
+    """
+    text, name, folder = _read(source, store)
+    root = yaml.parse(text, name)
+    if root.get("sweeps") is None:
+        sweep = load_sweep(source, overrides, store)
+        return Collection(sweep.name, sweep.description, (sweep,))
+    spec = validate(CollectionSpec, root)
+    sweeps = tuple(load_sweep(_member(entry, folder), overrides, store) for entry in spec.sweeps)
+    names = [sweep.name for sweep in sweeps]
+    repeated = [each for each in names if names.count(each) > 1]
+    if repeated or spec.name in names:
+        msg = f"{name}: the name {(repeated or [spec.name])[0]!r} is used twice in the collection"
+        raise ConfigError(msg)
+    return Collection(spec.name, spec.description, sweeps)
+
+
+def _member(entry: str, folder: Path) -> str:
+    beside = folder / entry
+    return str(beside) if beside.is_file() else entry
+
+
 def load_sweep(source: str, overrides: Sequence[str] = (), store: Store | None = None) -> SweepSpec:
     """Return the sweep ``source`` changed by ``overrides``, all its experiments checked.
 
@@ -45,6 +94,8 @@ def load_sweep(source: str, overrides: Sequence[str] = (), store: Store | None =
     """
     text, name, folder = _read(source, store)
     root = _resolve_roots(yaml.parse(text, name), folder)
+    if root.get("sweeps") is not None:
+        raise ConfigError(f"{name}: a collection of sweeps; a single sweep is needed here")
     if not isinstance(root.value, dict):
         raise ConfigError(
             f"{name}: a sweep is a mapping with at least a `name`, got {root.value!r}"
@@ -117,6 +168,9 @@ def _read(source: str, store: Store | None) -> tuple[str, str, Path]:
     if store is not None and source in store.sweep_names():
         saved = store.sweep_folder(source) / "sweep.json"
         return _text_of(saved, source), str(saved), saved.parent
+    if store is not None and source in store.collection_names():
+        saved = store.sweep_folder(source) / "collection.json"
+        return _text_of(saved, source), str(saved), saved.parent
     raise ConfigError(_not_found(source, store))
 
 
@@ -129,7 +183,7 @@ def _text_of(path: Traversable | Path, source: str) -> str:
 
 def _not_found(source: str, store: Store | None) -> str:
     path = Path(source).expanduser()
-    ran = store.sweep_names() if store else []
+    ran = [*store.sweep_names(), *store.collection_names()] if store else []
     meant = suggestion(source, [*presets(), *ran])
     lines = [f"no sweep {source!r}: it is not a file, a preset or a sweep of the store{meant}"]
     if path.suffix in _SUFFIXES and path.parent.is_dir():

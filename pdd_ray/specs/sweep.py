@@ -49,6 +49,12 @@ class SweepSpec(ExperimentSpec):
     """What steps hold while they run."""
     table: TableSpec = TableSpec()
     """What the table shows."""
+    paper: str | None = None
+    """Table of the paper that the sweep reproduces, e.g. `Table 4`: its layout, and its numbers
+    beside ours where the settings are the same."""
+    reference: str | None = None
+    """Preset whose variants of the same names have the paper's settings, e.g. paper/table4; tables
+    say how the sweep's own differ."""
 
     @model_validator(mode="after")
     def _classes_can_be_sharded(self) -> Self:

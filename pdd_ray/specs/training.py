@@ -9,6 +9,9 @@ from pdd_ray.specs.model import ModelSpec
 from pdd_ray.specs.recipes import RECIPES, RecipeName
 from pdd_ray.specs.strategies import RULES, Rule, check_rule_strategy
 
+Mode = Literal["progressive", "union", "sequential", "full"]
+Schedule = Literal["drop", "milestones", "late_milestones"]
+
 DSA_OPERATIONS = RULES["dsa"]
 FULL_DSA = "_".join(DSA_OPERATIONS)
 
@@ -94,9 +97,10 @@ class SyntheticTrainingSpec(FrozenModel):
     """SGD momentum."""
     weight_decay: float = Field(default=5e-4, ge=0)
     """SGD weight decay, on all parameters."""
-    schedule: Literal["drop", "milestones"] = "drop"
+    schedule: Schedule = "drop"
     """Learning rate: `drop`: a tenth after pass epochs // 2 + 2; `milestones`: a fifth after two
-    thirds and after five sixths of the epochs."""
+    thirds and after five sixths of the epochs; `late_milestones`: a fifth after 60 and after 80 per
+    cent."""
     reset_momentum_at_decay: bool = False
     """Empty the momentum buffers at the drop, as DC, MTT, TESLA and DATM do and PDD does not."""
 
@@ -104,6 +108,15 @@ class SyntheticTrainingSpec(FrozenModel):
     def _rule_knows_the_operations(self) -> Self:
         check_rule_strategy(self.augmentation_rule, self.augmentation)
         return self
+
+
+class FullDataSpec(SyntheticTrainingSpec):
+    """Training on all real images, the upper bound that papers print without its settings."""
+
+    epochs: int = Field(default=200, ge=1)
+    """Epochs. Under the schedule `drop`, epochs + 1 passes are made."""
+    learning_rate: float = Field(default=0.01, gt=0)
+    """Learning rate at the start."""
 
 
 class RecipeChoices(FrozenModel):
@@ -124,8 +137,8 @@ class RecipeChoices(FrozenModel):
     """SGD momentum."""
     weight_decay: float | None = Field(default=None, ge=0)
     """SGD weight decay, on all parameters."""
-    schedule: Literal["drop", "milestones"] | None = None
-    """Learning rate: `drop` to a tenth half-way, or `milestones`."""
+    schedule: Schedule | None = None
+    """Learning rate: `drop` to a tenth half-way, `milestones` or `late_milestones`."""
     reset_momentum_at_decay: bool | None = None
     """Empty the momentum buffers at the drop."""
 
@@ -155,9 +168,10 @@ class TransitionSpec(RecipeChoices):
 class EvaluationSpec(RecipeChoices):
     """How distilled sets are evaluated (Table 3's modes; specification, sections 6.2 and 6.3)."""
 
-    modes: tuple[Literal["progressive", "union", "sequential"], ...] = ("progressive",)
+    modes: tuple[Mode, ...] = Field(default=("progressive",), min_length=1)
     """progressive: one network on U_1, then U_2, ...; union: a fresh network on U_P at once;
-    sequential: one network on S_1, then S_2, ..."""
+    sequential: one network on S_1, then S_2, ...; full: a fresh network on all real training images
+    (without the validation slice), as `full_data` says."""
     networks: int = Field(default=5, ge=1)
     """Freshly initialised networks per seed, mode and architecture."""
     epochs: int | Literal["paper"] = "paper"
@@ -175,6 +189,11 @@ class EvaluationSpec(RecipeChoices):
     """Evaluate after every stage (U_1 .. U_P), or after the last one only."""
     models: tuple[ModelSpec, ...] | None = None
     """Architectures; the one used for distillation if not given."""
+    curve_points: int = Field(default=0, ge=0)
+    """Points per stage at which accuracy on the validation slice is recorded while networks train
+    (Figure 1); 0 for none."""
+    full_data: FullDataSpec = FullDataSpec()
+    """Training of mode full."""
 
     @field_validator("epochs")
     @classmethod

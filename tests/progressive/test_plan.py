@@ -10,10 +10,11 @@ import pytest
 
 from pdd_ray.errors import ConfigError, DamagedArtifactError
 from pdd_ray.experiments import experiment_id
-from pdd_ray.progressive import collect_records, expert_epochs, plan_experiment, planned_records
+from pdd_ray.progressive import collect_records, plan_experiment, planned_records
 from pdd_ray.specs.expand import expand
 from pdd_ray.specs.experiment import ExperimentSpec, ResourcesSpec
 from pdd_ray.specs.methods import TrajectoryMatchingSpec
+from pdd_ray.stage_steps import expert_epochs
 from pdd_ray.store import Store
 from tests.progressive.builders import FACTS, SWEEP, by_name, changed_names, plan_of, sweep_of
 
@@ -333,7 +334,7 @@ def test_a_network_that_does_not_fit_is_refused():
 def finish(store, key, result):
     folder = store.begin(key)
     (folder / "result.json").write_text(json.dumps(result))
-    store.commit(key, folder, {"seconds": 2.5})
+    store.commit(key, folder, {"seconds": 2.5, "inputs": {}})
 
 
 RESULT = {
@@ -534,3 +535,89 @@ def test_without_transition_but_with_windows_each_stage_has_experts_of_its_own()
     plan = plan_of(**method_with(transition=False, without_transition="restart", difficulty={}))
     assert kinds(plan)["expert"] == 4
     assert all("start" not in step.inputs for step in plan.steps if step.kind == "expert")
+
+
+def test_mode_full_needs_nothing_but_the_data():
+    plan = plan_of(**{"evaluation.modes": ["full"], "evaluation.networks": 2})
+    assert kinds(plan) == {"data": 1, "evaluation": 2}
+    record = planned_records(plan)[0]
+    assert (record.method, record.mode, record.stages, record.total_stages) == (
+        "full",
+        "full",
+        0,
+        0,
+    )
+    assert (record.images_per_class, record.stage_key) == (0, "")
+    assert record.train_images == 90
+    assert record.stored_bytes == 90 * 64 * 4
+
+
+def test_records_say_how_large_the_evaluated_set_is():
+    record = planned_records(plan_of())[0]
+    assert record.stored_bytes == 2 * 3 * 64 * 4
+    assert (record.classes, record.protocol, record.phase) == (3, "held_out", 0)
+
+
+def test_the_cost_of_a_set_is_the_time_of_all_that_led_to_it(tmp_path):
+    plan = plan_of()
+    store = Store(tmp_path).open()
+    for step in plan.steps:
+        folder = store.begin(step.key)
+        (folder / "result.json").write_text(json.dumps(RESULT))
+        inputs = {name: parent.key for name, parent in step.inputs.items()}
+        store.commit(step.key, folder, {"seconds": 2.0, "inputs": inputs})
+    (record,) = collect_records(plan, store)
+    others = [step for step in plan.steps if step.kind != "evaluation"]
+    assert record.cost_seconds == 2.0 * len(others)
+    store.set_aside(plan.steps[0].key)
+    assert collect_records(plan, store)[0].cost_seconds is None
+
+
+def test_the_original_protocol_chooses_on_the_test_split_and_has_keys_of_its_own():
+    plan, reference = plan_of(), plan_of(protocol="reference")
+    stages = [step for step in reference.steps if step.kind == "stage"]
+    assert all(step.config["chosen_on"] == "test" for step in stages)
+    shared = {step.kind for step in reference.steps} - {
+        step.kind for step in reference.steps if step.key not in {s.key for s in plan.steps}
+    }
+    assert "data" in shared
+    assert planned_records(reference)[0].protocol == "reference"
+
+
+def test_idc_s_original_protocol_is_the_best_of_50_tests_per_stage():
+    plan = plan_of(protocol="reference", method={"name": "idc", "iterations": 1})
+    evaluations = [step for step in plan.steps if step.kind == "evaluation"]
+    assert {step.config["tests"] for step in evaluations} == {50}
+
+
+def test_continual_learning_distils_every_phase_from_its_own_classes():
+    plan = plan_of(continual={"phases": 3, "protocol": "B", "order": "as_is"})
+    steps = by_name(plan)
+    parts = [steps[f"phase{phase}/data"].config["classes"] for phase in (1, 2, 3)]
+    assert parts == [[0], [1], [2]]
+    for phase in (1, 2, 3):
+        assert steps[f"phase{phase}/stage1"].inputs["data"] is steps[f"phase{phase}/data"]
+    last = steps["phase3/progressive-e666/convnet-w8-d2/network0"]
+    assert set(last.inputs) == {"data", "memory.1", "memory.2", "memory.3", "previous"}
+    assert last.inputs["memory.2"] is steps["phase2/stage2"]
+    records = planned_records(plan)
+    assert [(r.phase, r.phases, r.classes) for r in records] == [(1, 3, 1), (2, 3, 2), (3, 3, 3)]
+    assert records[1].stored_bytes == 2 * 2 * 64 * 4
+
+
+def test_a_fresh_network_of_continual_learning_has_no_step_before():
+    plan = plan_of(continual={"phases": 3, "protocol": "A"})
+    evaluations = [step for step in plan.steps if step.kind == "evaluation"]
+    assert not any("previous" in step.inputs for step in evaluations)
+
+
+def test_protocols_share_what_they_distil():
+    kept, fresh = (plan_of(continual={"phases": 3, "protocol": p}) for p in "AB")
+    keys = [{s.key for s in plan.steps if s.kind == "stage"} for plan in (kept, fresh)]
+    assert keys[0] == keys[1]
+
+
+def test_classes_that_do_not_divide_into_phases_are_refused():
+    message = r"3 classes do not divide into 2 phases of the same size; .*can be 3"
+    with pytest.raises(ConfigError, match=message):
+        plan_of(continual={"phases": 2})

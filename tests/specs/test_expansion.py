@@ -113,15 +113,16 @@ def test_unequal_stages_are_replaced_as_a_whole():
         sweep_of(stages=stages, grid={"stages.count": [1]})
 
 
-def test_experiments_that_are_the_same_are_given_once():
-    sweep = sweep_of(
-        stages={"count": 2, "images_per_class": 1},
-        grid={"stages": [{"count": 2}, {"images_per_class": 1}, {"count": 1}]},
+def test_two_points_of_a_grid_that_make_the_same_experiment_are_refused():
+    with pytest.raises(ConfigError) as caught:
+        sweep_of(
+            stages={"count": 2, "images_per_class": 1},
+            grid={"stages": [{"count": 2}, {"images_per_class": 1}, {"count": 1}]},
+        )
+    assert str(caught.value) == (
+        "test: grid.stages[1]: two points of the grid make the same experiment: "
+        "stages={'images_per_class': 1} and {'count': 2}"
     )
-    assert [dict(e.axes) for e in expand(sweep)] == [
-        {"stages": {"count": 2}},
-        {"stages": {"count": 1}},
-    ]
 
 
 def test_the_same_experiment_under_two_variants_is_kept():

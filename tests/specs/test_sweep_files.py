@@ -77,8 +77,8 @@ def test_method_and_model_need_no_name(sweep_file: Write):
         ("evaluation: {epochs: many}",
          "sweep.yaml:2:14: evaluation.epochs: should be a valid integer or 'paper', got 'many'"),
         ("evaluation: {modes: [unoin]}",
-         "sweep.yaml:2:22: evaluation.modes[0]: should be 'progressive', 'union' or 'sequential', "
-         "got 'unoin'; did you mean 'union'?"),
+         "sweep.yaml:2:22: evaluation.modes[0]: should be 'progressive', 'union', 'sequential' or "
+         "'full', got 'unoin'; did you mean 'union'?"),
         ("experts: {augmentation: colour}",
          "sweep.yaml:2:11: experts.augmentation: unknown augmentation 'colour' in 'colour'; "
          "allowed: 'none' or any of color, crop, cutout, flip, scale, rotate joined by '_'"),

@@ -6,10 +6,18 @@ import pytest
 import torch
 
 from pdd_ray import training
-from pdd_ray.evaluation import RESULT_FILE, STATE_FILE, run
+from pdd_ray.evaluation import (
+    CURVE_FILE,
+    RESULT_FILE,
+    STATE_FILE,
+    evenly_spaced,
+    run,
+    run_full,
+)
 from pdd_ray.models.factory import create_model
 from pdd_ray.seeding import generator
 from pdd_ray.specs.model import ResNetSpec
+from pdd_ray.specs.training import FullDataSpec
 from pdd_ray.tensors import load_tensors
 from pdd_ray.training import (
     Sgd,
@@ -173,3 +181,73 @@ def test_the_global_generator_is_not_touched(artifacts, tmp_path):
     before = torch.get_rng_state()
     evaluate(tmp_path / "union", artifacts, 2)
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("epochs", "points", "expected"),
+    [(4, 0, set()), (4, 1, {4}), (4, 2, {2, 4}), (10, 4, {2, 5, 8, 10}), (2, 5, {1, 2})],
+)
+def test_points_are_evenly_spaced_and_end_with_the_last_epoch(epochs, points, expected):
+    assert evenly_spaced(epochs, points) == expected
+
+
+def with_changes(folder, artifacts, report=None, **changes):
+    inputs = {"data": artifacts["data"], "stage": artifacts["stage1"]}
+    options = {"report": report} if report else {}
+    context = step_context(folder, {**config_of(epochs=5), **changes}, inputs, **options)
+    run(context)
+    return folder / "output"
+
+
+def test_a_curve_is_of_validation_and_ends_with_the_result(tmp_path, artifacts):
+    output = with_changes(tmp_path / "a", artifacts, curve_points=3)
+    plain = with_changes(tmp_path / "b", artifacts)
+    curve = json.loads((output / CURVE_FILE).read_text())
+    result = json.loads((output / RESULT_FILE).read_text())
+    assert curve["epochs"] == [2, 4, 6]  # epochs + 1 passes
+    assert curve["validation_accuracy"][-1] == result["validation_accuracy"]
+    assert result == json.loads((plain / RESULT_FILE).read_text())
+    assert not (plain / CURVE_FILE).exists()
+
+
+def test_the_original_protocol_reports_the_best_of_its_tests(tmp_path, artifacts, monkeypatch):
+    found = iter([0.1, 0.7, 0.3, 0.2, 0.9])  # three tests, then test and validation at the end
+
+    def fake(_model, _images, _labels):
+        return next(found)
+
+    monkeypatch.setattr("pdd_ray.evaluation.accuracy", fake)
+    output = with_changes(tmp_path / "a", artifacts, tests=3)
+    result = json.loads((output / RESULT_FILE).read_text())
+    assert result["test_accuracy"] == 0.7
+    assert result["last_test_accuracy"] == 0.2
+    assert result["validation_accuracy"] == 0.9
+
+
+def test_a_curve_survives_an_interruption(tmp_path, artifacts, monkeypatch):
+    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    whole = with_changes(tmp_path / "whole", artifacts, curve_points=6)
+    with pytest.raises(InterruptionError):
+        with_changes(tmp_path / "cut", artifacts, interrupting(4), curve_points=6)
+    cut = with_changes(tmp_path / "cut", artifacts, curve_points=6)
+    assert (cut / CURVE_FILE).read_text() == (whole / CURVE_FILE).read_text()
+
+
+def test_all_real_images_are_trained_on_as_by_hand(tmp_path, artifacts):
+    spec = FullDataSpec(epochs=2, batch_size=8, learning_rate=0.05)
+    config = {
+        "training": spec.to_json(),
+        "model": MODEL.to_json(),
+        "network": 1,
+        "seed": 0,
+    }
+    context = step_context(tmp_path / "full", config, {"data": artifacts["data"]})
+    run_full(context)
+    data = dataset()
+    source = generator(0, "evaluation", 1, "start")
+    state = TrainingState(create_model(MODEL, SHAPE, len(CLASSES), source))
+    batches = random_batches(data.train_images, 8, spec.augmentation, 0, "evaluation", 1, "full")
+    rates = reference_learning_rates(0.05, 2)
+    train(state, data.train_images, data.train_labels, rates, batches, Sgd(0.9, 5e-4))
+    result = json.loads((context.output / RESULT_FILE).read_text())
+    assert result["test_accuracy"] == accuracy(state.model, data.test_images, data.test_labels)

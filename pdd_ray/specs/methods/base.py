@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pdd_ray.specs.base import FrozenModel
+from pdd_ray.specs.recipes import RecipeName
 
 PixelDomain = Literal["prepared", "unit"]
 
@@ -34,7 +35,7 @@ class MethodTraits(FrozenModel):
 
     distills: ClassVar[bool] = True
     """Whether its stages are trials; otherwise it selects real images in a single stage."""
-    recipe: ClassVar[str]
+    recipe: ClassVar[RecipeName]
     """How networks train on its images unless the experiment says otherwise."""
     pixel_domain: ClassVar[PixelDomain] = "prepared"
     """What it optimises and returns: prepared images, or pixels in [0, 1]."""
@@ -50,6 +51,8 @@ class MethodTraits(FrozenModel):
     """Whether it selects by features of a network trained on the real images."""
     needs_scores: ClassVar[bool] = False
     """Whether it needs forgetting scores."""
+    chooses_iterates: ClassVar[bool] = False
+    """Whether a stage keeps the iterate with the best accuracy on held-out images."""
 
     def real_images_per_class(self, images_per_class: int) -> int:
         """Return how many real images of each class a stage of this size starts from."""

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pdd_ray.specs.methods.base import BankedSpec
+from pdd_ray.specs.recipes import RecipeName
 from pdd_ray.specs.training import FULL_DSA, check_strategy_field
 
 
@@ -27,7 +28,7 @@ class DmSpec(BankedSpec):
     """DSA operations joined by `_`, of which one is drawn per class and update, with the same
     numbers for real and synthetic images; or `none`."""
 
-    recipe: ClassVar[str] = "dsa"
+    recipe: ClassVar[RecipeName] = "dsa"
     _strategy = check_strategy_field("dsa")
 
 
@@ -77,7 +78,7 @@ class CafeSpec(BankedSpec):
     """DSA operations joined by `_`, of which one is drawn per class and update, with the same
     numbers for real and synthetic images; or `none`."""
 
-    recipe: ClassVar[str] = "cafe"
+    recipe: ClassVar[RecipeName] = "cafe"
     _strategy = check_strategy_field("dsa")
 
 
@@ -90,4 +91,4 @@ class CafeDsaSpec(CafeSpec):
     """DSA operations joined by `_`, of which one is drawn per class and update, with the same
     numbers for real and synthetic images; or `none`."""
 
-    recipe: ClassVar[str] = "dsa"
+    recipe: ClassVar[RecipeName] = "dsa"

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pdd_ray.specs.methods.base import BankedSpec, PixelDomain
+from pdd_ray.specs.recipes import RecipeName
 from pdd_ray.specs.training import FULL_DSA, check_strategy_field
 
 
@@ -43,7 +44,7 @@ class DcSpec(BankedSpec):
     class; `one_momentum_step`: running statistics after one pass over these, as the original code
     has them (specification of other methods, section 15)."""
 
-    recipe: ClassVar[str] = "dc"
+    recipe: ClassVar[RecipeName] = "dc"
     _strategy = check_strategy_field("dsa")
 
     def loops(self, images_per_class: int) -> tuple[int, int]:
@@ -69,7 +70,7 @@ class DsaSpec(DcSpec):
     """DSA operations joined by `_`: one is drawn per class and update, with the same numbers for
     real and synthetic images, and one per step of the network; or `none`."""
 
-    recipe: ClassVar[str] = "dsa"
+    recipe: ClassVar[RecipeName] = "dsa"
 
 
 class IdcSpec(BankedSpec):
@@ -134,7 +135,7 @@ class IdcSpec(BankedSpec):
     initialisation: Literal["mix", "noise"] = "mix"
     """First images: random real images tiled f by f, or noise around gray."""
 
-    recipe: ClassVar[str] = "idc"
+    recipe: ClassVar[RecipeName] = "idc"
     pixel_domain: ClassVar[PixelDomain] = "unit"
     _strategy = check_strategy_field("idc", "augmentation", "network_augmentation")
 

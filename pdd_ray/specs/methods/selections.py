@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from pdd_ray.specs.methods.base import MethodTraits
+from pdd_ray.specs.recipes import RecipeName
 
 
 class SelectionSpec(MethodTraits):
@@ -14,7 +15,7 @@ class SelectionSpec(MethodTraits):
     """Learning rate with which networks train on the images."""
 
     distills: ClassVar[bool] = False
-    recipe: ClassVar[str] = "mtt"
+    recipe: ClassVar[RecipeName] = "mtt"
 
 
 class RandomSelectionSpec(SelectionSpec):

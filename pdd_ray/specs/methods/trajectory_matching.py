@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pdd_ray.specs.methods.base import DistillationSpec
+from pdd_ray.specs.recipes import RecipeName
 from pdd_ray.specs.training import FULL_DSA, SyntheticTrainingSpec, check_strategy_field
 
 
@@ -73,7 +74,8 @@ class TrajectoryMatchingSpec(DistillationSpec):
     selection: IterateSelectionSpec = IterateSelectionSpec()
     """How the iterate handed on is chosen."""
 
-    recipe: ClassVar[str] = "mtt"
+    recipe: ClassVar[RecipeName] = "mtt"
+    chooses_iterates: ClassVar[bool] = True
 
     _strategy = check_strategy_field("dsa")
 
