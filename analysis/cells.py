@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from analysis.published import Published, PublishedResult
     from analysis.statistics import Difference, Estimate, Replicate
     from pdd_ray.fingerprint import Json
 
@@ -21,14 +22,21 @@ class Cell:
         values: Test accuracy in [0, 1] by (seed, network).
         estimate: Their summary; None if there are none.
         missing: Evaluations that should be there and are not.
-        total_images_per_class: Images per class of the evaluated stages; None if not the same.
+        settings: Everything that says what was evaluated and is the same for all evaluations,
+            by field.
+        setting: Variant and axes, as ``analysis.fields.setting_key``; empty if not the same.
+        keys: Identities of the evaluations.
+        published: What the paper prints for this setting; None if nothing.
     """
 
     fields: Mapping[str, Json]
     values: Mapping[Replicate, float]
     estimate: Estimate | None
     missing: int
-    total_images_per_class: int | None = None
+    settings: Mapping[str, Json]
+    setting: str
+    keys: frozenset[str]
+    published: PublishedResult | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,7 @@ class Comparison:
         difference: The difference of test accuracies, in [-1, 1].
         same_settings: Whether all other row and column values are equal. If not, the cells have
             the same total number of images per class, made in different stages.
+        adjusted_p: The difference's p value, adjusted by Holm over the table's comparisons.
     """
 
     field: str
@@ -86,6 +95,7 @@ class Comparison:
     fields: Mapping[str, Json]
     difference: Difference
     same_settings: bool
+    adjusted_p: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,12 +120,14 @@ class Facts:
     Attributes:
         test_images: Sizes of the test splits that occur.
         epochs: Epochs per stage that occur, by mode.
+        protocols: Protocols that occur, ``held_out`` before ``reference``.
         split_by: Fields added to the rows because they vary inside cells.
         plan_known: Whether what is missing was planned, or supposed.
     """
 
     test_images: tuple[int, ...]
     epochs: Mapping[str, tuple[int, ...]]
+    protocols: tuple[str, ...]
     split_by: tuple[str, ...]
     plan_known: bool
 
@@ -137,6 +149,8 @@ class Table:
         facts: What held for all evaluations.
         unmatched: Cells for which a comparison found no reference.
         absent_references: Contrasts with a reference of which there is no evaluation at all.
+        title: What the table shows, for its caption; empty if its fields say it.
+        published: The table of the paper that it is shown beside, if any.
     """
 
     rows: tuple[str, ...]
@@ -150,3 +164,5 @@ class Table:
     facts: Facts
     unmatched: int
     absent_references: tuple[Contrast, ...]
+    title: str = ""
+    published: Published | None = None

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.cells import Contrast
-from analysis.tables import make_table
+from analysis.layouts import COMPARISONS, lay_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,18 +26,7 @@ def modes(
     The paired differences are progressive - union and progressive - sequential. For the other
     arguments see ``analysis.tables.make_table``.
     """
-    return make_table(
-        records,
-        rows=("variant", "stages", "images_per_class"),
-        columns=("mode",),
-        contrasts=[
-            Contrast("mode", reference=other, first="progressive")
-            for other in ("union", "sequential")
-        ],
-        choose=choose,
-        planned=planned,
-        order=order,
-    )
+    return lay_out(COMPARISONS["modes"], records, choose=choose, planned=planned, order=order)
 
 
 def growth(
@@ -53,15 +41,7 @@ def growth(
     The paired differences are to the first stage. For the other arguments see
     ``analysis.tables.make_table``.
     """
-    return make_table(
-        records,
-        rows=("variant", "images_per_class", "stages"),
-        columns=("mode",),
-        contrasts=[Contrast("stages", reference=1)],
-        choose=choose,
-        planned=planned,
-        order=order,
-    )
+    return lay_out(COMPARISONS["growth"], records, choose=choose, planned=planned, order=order)
 
 
 def stages_versus_images_per_class(
@@ -77,16 +57,4 @@ def stages_versus_images_per_class(
     to one stage with as many images per class in total. For the other arguments see
     ``analysis.tables.make_table``.
     """
-    return make_table(
-        _complete(records),
-        rows=("method", "total_images_per_class", "total_stages", "images_per_class"),
-        columns=("mode",),
-        contrasts=[Contrast("total_stages", reference=1)],
-        choose=choose,
-        planned=None if planned is None else _complete(planned),
-        order=order,
-    )
-
-
-def _complete(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if record.stages == record.total_stages]
+    return lay_out(COMPARISONS["stages"], records, choose=choose, planned=planned, order=order)

@@ -8,21 +8,37 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from analysis.notes import notes
+from analysis.best import best_cells
+from analysis.notes import caption, notes
 from analysis.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
     from analysis.cells import Cell, Choice, Comparison, Table
+    from analysis.published import PublishedResult
     from analysis.statistics import Difference, Estimate
 
 SCHEMA = "pdd-ray/table/1"
 """Names the layout of the JSON form; changes when a reader has to change."""
 
-_NUMBERS = ("mean", "std", "n", "n_seeds", "low", "high", "interval_over", "missing")
+_NUMBERS = (
+    "mean",
+    "std",
+    "n",
+    "n_seeds",
+    "low",
+    "high",
+    "interval_over",
+    "missing",
+    "p",
+    "p_holm",
+)
 
 
 def to_csv(table: Table) -> str:
-    """Return one line per cell (``quantity`` accuracy) and per paired difference."""
+    """Return one line per cell, per published number beside one, and per paired difference.
+
+    The column ``quantity`` says which: accuracy, published or difference.
+    """
     axes = _chosen_axes(table)
     names = (*table.rows, *table.columns, *axes)
     file = io.StringIO()
@@ -37,14 +53,21 @@ def to_csv(table: Table) -> str:
 
 def to_json(table: Table) -> str:
     """Return everything that ``table`` holds; ``schema`` names the layout."""
+    best = best_cells(table)
     content = {
         "schema": SCHEMA,
-        "accuracy": {"split": "test", "epoch": "last", "unit": "fraction", "ddof": 1},
+        "caption": caption(table),
+        "accuracy": {
+            "split": "test",
+            "protocols": table.facts.protocols,
+            "unit": "fraction",
+            "ddof": 1,
+        },
         "confidence": CONFIDENCE,
         "rows": table.rows,
         "columns": table.columns,
         "cells": [
-            _cell_content(cell, table.choices[index] if table.choices else None)
+            _cell_content(cell, table.choices[index] if table.choices else None, best)
             for index, row in enumerate(table.cells)
             for cell in row
             if cell is not None
@@ -58,17 +81,23 @@ def to_json(table: Table) -> str:
     return json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
-def _cell_content(cell: Cell, choice: Choice | None) -> dict[str, Any]:
-    return {
+def _cell_content(cell: Cell, choice: Choice | None, best: set[int]) -> dict[str, Any]:
+    published = cell.published
+    content = {
         "fields": cell.fields,
         "chosen": None if choice is None else choice.chosen.values,
         "estimate": None if cell.estimate is None else asdict(cell.estimate),
         "missing": cell.missing,
+        "best": id(cell) in best,
         "evaluations": [
             {"seed": seed, "network": network, "test_accuracy": accuracy}
             for (seed, network), accuracy in sorted(cell.values.items())
         ],
     }
+    if published is None:
+        return content
+    numbers = {"mean": published.mean, "std": published.std, "unit": "percent", "ddof": 0}
+    return {**content, "published": {"source": published.source, **numbers}}
 
 
 def _unique(choices: tuple[Choice | None, ...]) -> list[Choice]:
@@ -85,13 +114,26 @@ def _cell_lines(table: Table) -> list[dict[str, Any]]:
     for index, row in enumerate(table.cells):
         choice = table.choices[index] if table.choices else None
         chosen = {} if choice is None else choice.chosen.values
-        lines += [
-            {"quantity": "accuracy", **cell.fields, **chosen, **_numbers(cell.estimate)}
-            | {"missing": cell.missing}
-            for cell in row
-            if cell is not None
-        ]
+        for cell in row:
+            if cell is None:
+                continue
+            labels = {**cell.fields, **chosen}
+            lines.append(
+                {"quantity": "accuracy", **labels, **_numbers(cell.estimate)}
+                | {"missing": cell.missing}
+            )
+            if cell.published is not None:
+                lines.append({"quantity": "published", **labels, **_printed(cell.published)})
     return lines
+
+
+def _printed(published: PublishedResult) -> dict[str, Any]:
+    """Return a published number as a fraction; in percent it has one decimal."""
+    std = published.std
+    return {
+        "mean": round(published.mean / 100, 3),
+        "std": None if std is None else round(std / 100, 3),
+    }
 
 
 def _difference_line(comparison: Comparison) -> dict[str, Any]:
@@ -101,6 +143,7 @@ def _difference_line(comparison: Comparison) -> dict[str, Any]:
         comparison.field: comparison.first,
         **comparison.fields,
         **_numbers(comparison.difference),
+        "p_holm": comparison.adjusted_p,
     }
 
 

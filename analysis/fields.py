@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from analysis.published import METHODS
 from pdd_ray.errors import ConfigError
 from pdd_ray.fingerprint import canonical_json
 from pdd_ray.records import Record
@@ -20,26 +21,51 @@ if TYPE_CHECKING:
     from analysis.statistics import Replicate
     from pdd_ray.fingerprint import Json
 
-MODES = ("progressive", "union", "sequential")
+MODES = ("progressive", "union", "sequential", "full")
 """Modes of evaluation, in the order in which tables show them."""
 
-SETTINGS = (
+TELLING = (
     "dataset",
+    "phase",
+    "classes",
+    "train_images",
     "method",
     "variant",
     "model",
     "mode",
+)
+"""Settings by which rows are split before they are by axes, the most telling ones first."""
+
+SETTINGS = (
+    *TELLING,
     "total_stages",
     "stages",
     "images_per_class",
     "total_images_per_class",
     "epochs",
+    "protocol",
+    "conditioning",
+    "transition",
+    "phases",
     "sweep",
 )
-"""Fields of a record that say what was evaluated, the most telling ones first."""
+"""Fields of a record that say what was evaluated."""
+
+DATA = ("dataset", "classes", "train_images")
+"""Fields that say on which data: folders of images are all named alike."""
 
 NOTHING = "\N{EN DASH}"
 """Shown for a field that a record does not have, and for a cell that was never planned."""
+
+RESULTS = (
+    "step_size",
+    "test_accuracy",
+    "validation_accuracy",
+    "test_images",
+    "seconds",
+    "cost_seconds",
+)
+"""Fields of a record that its evaluation gives; tables can't be laid out by them."""
 
 SCALAR_FIELDS = tuple(field.name for field in fields(Record) if field.name != "axes")
 
@@ -49,9 +75,13 @@ Key: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """One evaluation: its flat fields and, once it is finished, its accuracies."""
+    """One evaluation: its flat fields and, once it is finished, its accuracies.
+
+    ``setting`` is its :func:`setting_key`.
+    """
 
     fields: Mapping[str, Any]
+    setting: str
     test: float | None = None
     validation: float | None = None
 
@@ -84,21 +114,51 @@ def entries_of(records: Iterable[Record], planned: Iterable[Record] = ()) -> lis
     """Return an entry per record and per planned evaluation; repeated records count once."""
     finished = {_identity(record): record for record in records}
     return [
-        Entry(_flat(record), record.test_accuracy, _finite(record.validation_accuracy))
+        Entry(
+            _flat(record),
+            setting_key(record.variant, record.axes),
+            record.test_accuracy,
+            _finite(record.validation_accuracy),
+        )
         for record in finished.values()
-    ] + [Entry(_flat(record)) for record in planned]
+    ] + [Entry(_flat(record), setting_key(record.variant, record.axes)) for record in planned]
+
+
+def setting_key(variant: str, axes: Mapping[str, Json]) -> str:
+    """Return the text that names a setting of a sweep: a variant at a point of its grid."""
+    return canonical_json([variant, axes])
+
+
+def shared_once(entries: Sequence[Entry]) -> list[Entry]:
+    """Return ``entries`` without the repeated ones of mode full.
+
+    Training on all real images has nothing to do with a variant, and variants share it.
+    """
+    seen: set[Key] = set()
+    kept: list[Entry] = []
+    for entry in entries:
+        if entry.fields["mode"] == "full":
+            key = (str(entry.finished), *entry.key(("key", "seed", "network")))
+            if key in seen:
+                continue
+            seen.add(key)
+        kept.append(entry)
+    return kept
 
 
 def check_names(names: Iterable[str], entries: Sequence[Entry]) -> None:
     """Check that records have the fields ``names``.
 
     Raises:
-        ConfigError: for a name that is neither a field of records nor an axis of these ones.
+        ConfigError: for a name that is neither a setting of records nor an axis of these ones.
     """
-    known = dict.fromkeys(SCALAR_FIELDS)
+    known = dict.fromkeys(name for name in SCALAR_FIELDS if name not in RESULTS)
     for entry in entries:
-        known.update(dict.fromkeys(entry.fields))
+        known.update(dict.fromkeys(name for name in entry.fields if name not in RESULTS))
     for name in names:
+        if name in RESULTS:
+            msg = f"tables can't be laid out by {name!r}: it is a result, not a setting"
+            raise ConfigError(msg)
         if entries and name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
@@ -113,7 +173,7 @@ def varying_fields(entries: Sequence[Entry], names: Sequence[str]) -> tuple[str,
     """
     axes = sorted({name for entry in entries for name in entry.fields} - set(SCALAR_FIELDS))
     added: list[str] = []
-    for name in (*SETTINGS[:5], *axes, *SETTINGS[5:]):
+    for name in (*TELLING, *axes, *SETTINGS[len(TELLING) :]):
         if name not in (*names, *added) and _varies(entries, (*names, *added), name):
             added.append(name)
     return tuple(added)
@@ -130,12 +190,15 @@ def group(entries: Iterable[Entry], names: Sequence[str]) -> dict[Key, list[Entr
 def sort_keys(
     keys: Iterable[Key], names: Sequence[str], first: Mapping[str, Sequence[Json]]
 ) -> list[Key]:
-    """Return ``keys`` in table order: ``first`` values first, then by size or alphabet."""
-    preferred = {"mode": MODES, **first}
+    """Return ``keys`` in table order: ``first`` values first, then by size or alphabet.
+
+    Modes and methods come in the paper's order.
+    """
+    preferred = {"mode": MODES, "method": tuple(METHODS), **first}
     ranks = {name: [canonical_json(value) for value in preferred.get(name, ())] for name in names}
 
     def order(key: Key) -> list[tuple[Any, ...]]:
-        return [_order(ranks[name], text) for name, text in zip(names, key, strict=True)]
+        return [_order(ranks[name], text, name) for name, text in zip(names, key, strict=True)]
 
     return sorted(keys, key=order)
 
@@ -151,6 +214,16 @@ def show(value: Json) -> str:
     if value is None:
         return NOTHING
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def show_of(name: str, value: Json) -> str:
+    """Return the value of the field ``name`` as tables show it."""
+    return "all" if _is_all_images(name, value) else show(value)
+
+
+def _is_all_images(name: str, value: Json) -> bool:
+    """Return whether the value is that of mode full: no distilled images, but all real ones."""
+    return name in ("images_per_class", "total_images_per_class") and value == 0
 
 
 def _flat(record: Record) -> dict[str, Any]:
@@ -179,10 +252,12 @@ def _varies(entries: Iterable[Entry], names: Sequence[str], name: str) -> bool:
     )
 
 
-def _order(preferred: Sequence[str], text: str) -> tuple[Any, ...]:
+def _order(preferred: Sequence[str], text: str, name: str) -> tuple[Any, ...]:
     if text in preferred:
         return 0, preferred.index(text)
     value = value_of(text)
+    if _is_all_images(name, value):
+        return 4, 0
     if value is None:
         return 1, 0
     if isinstance(value, (bool, int, float)):

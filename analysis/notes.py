@@ -1,16 +1,19 @@
-"""The sentences under a table: how the numbers were made, what was chosen, what is missing."""
+"""Caption and notes of a table: how the numbers were made, what was chosen, what is missing."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from analysis.fields import show
+from analysis.published import PAPER
 from analysis.statistics import CONFIDENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from analysis.cells import Choice, Table
+    from analysis.cells import Cell, Choice, Table
+    from analysis.published import Published
     from analysis.statistics import Difference, Estimate
 
 _INTERVALS = {
@@ -21,6 +24,38 @@ _INTERVALS = {
     frozenset({"seeds", "networks"}): "over the means of the seeds where there are several, "
     "else over the networks of one distilled set",
 }
+
+
+_BOLD = (
+    "highest mean of a column (and data set), and what ties with it, i.e. has a paired difference "
+    "to it with an interval that contains 0"
+)
+
+_PROTOCOLS = {
+    "held_out": "chosen on the validation slice, the test split read once after the last epoch",
+    "reference": "chosen on the test split, best of k tests: the original protocol; not comparable",
+}
+
+
+def caption(table: Table) -> str:
+    """Return what ``table`` shows, its protocol, n and ddof."""
+    fields = (*table.rows, *table.columns)
+    listed = f"{', '.join(fields[:-1])} and {fields[-1]}" if len(fields) > 1 else "".join(fields)
+    title = table.title or f"Accuracy by {listed}"
+    parts = [title, *(f"Protocol {text}" for text in _protocols(table)), _spread(table)]
+    return ". ".join(part for part in parts if part) + "."
+
+
+def _protocols(table: Table) -> Iterator[str]:
+    for protocol in table.facts.protocols:
+        yield f"{protocol}: {_PROTOCOLS.get(protocol, 'unknown')}"
+
+
+def _spread(table: Table) -> str:
+    counts = sorted({estimate.n for estimate in estimates(table)})
+    if not counts:
+        return "No results yet"
+    return f"Mean ± standard deviation (ddof = 1) of n = {_range(counts)} networks"
 
 
 def notes(table: Table) -> tuple[str, ...]:
@@ -37,6 +72,7 @@ def notes(table: Table) -> tuple[str, ...]:
             _split(table),
             _comparisons(table),
             *_absent_references(table),
+            *_published(table),
         )
         if note
     )
@@ -56,7 +92,15 @@ def counted(count: int, noun: str) -> str:
 def _accuracy(table: Table) -> str:
     sizes = " or ".join(map(str, table.facts.test_images))
     images = f" ({sizes} images)" if sizes else ""
-    return f"Accuracy in percent on the test split{images} after the last epoch{_epochs(table)}."
+    after = {
+        (): "after the last epoch",
+        ("held_out",): "after the last epoch",
+        ("reference",): "at the best of the tests that the original code makes",
+    }.get(
+        table.facts.protocols,
+        "after the last epoch, or (protocol reference) at the best of several tests",
+    )
+    return f"Accuracy in percent on the test split{images} {after}{_epochs(table)}."
 
 
 def _epochs(table: Table) -> str:
@@ -78,7 +122,7 @@ def _repetitions(table: Table) -> str:
     seeds = _range(sorted({estimate.n_seeds for estimate in found}))
     plural = "seed" if seeds == "1" else "seeds"
     text = f"Cells: mean ± standard deviation (ddof = 1) over n networks of {seeds} {plural}"
-    bold = "; bold: highest mean of a column, which is no test" if len(table.cells) > 1 else ""
+    bold = f"; bold: {_BOLD}" if len(table.cells) > 1 else ""
     return f"{text}; {_interval_rule(found, ' (csv, json)')}{bold}."
 
 
@@ -135,9 +179,14 @@ def _comparisons(table: Table) -> str:
     if not table.comparisons and not table.unmatched:
         return ""
     differences = [comparison.difference for comparison in table.comparisons]
-    parts = [
-        f"Differences: percentage points, paired by seed and network; {_interval_rule(differences)}"
-    ]
+    parts = ["Differences: percentage points, paired by seed and network"]
+    if differences:
+        parts.append(_interval_rule(differences))
+    tested = [comparison for comparison in table.comparisons if comparison.adjusted_p is not None]
+    if tested:
+        adjusted = f"adjusted by Holm over the {len(tested)} comparisons of this table"
+        alone = "not adjusted, as there is one comparison"
+        parts.append(f"p: paired t test, two-sided, {adjusted if len(tested) > 1 else alone}")
     if not all(comparison.same_settings for comparison in table.comparisons):
         parts.append("where stages differ, at the same total images per class")
     if table.unmatched:
@@ -148,3 +197,50 @@ def _comparisons(table: Table) -> str:
 def _absent_references(table: Table) -> Iterator[str]:
     for contrast in table.absent_references:
         yield f"No differences to {contrast.field} {show(contrast.reference)!r}: no evaluations."
+
+
+def _published(table: Table) -> Iterator[str]:
+    """Yield what the paper's numbers are, or why there are none."""
+    if table.published is None:
+        return
+    cells = [cell for row in table.cells for cell in row if cell is not None]
+    if any(cell.published for cell in cells):
+        yield (
+            f"Paper: {PAPER}, {table.published.table}, mean ± standard deviation (ddof = 0) of 5 "
+            f"networks of one distilled set, kept by test accuracy; only beside cells with the "
+            f"settings of {table.published.reference}. For orientation, not a test."
+        )
+    yield from _differing_settings(table.published, cells)
+
+
+def _differing_settings(published: Published, cells: Iterable[Cell]) -> Iterator[str]:
+    """Yield the settings that are not the paper's: those of all variants, then each set's rest."""
+    differing: dict[str, dict[str, None]] = {}
+    for cell in cells:
+        setting = published.settings.get(cell.setting)
+        if setting is not None and setting.differs:
+            differing[cell.setting] = dict.fromkeys(setting.differs)
+    shown = {cell.setting for cell in cells if cell.setting}
+    if not differing:
+        return
+    first = next(iter(differing.values()))
+    common = [text for text in first if all(text in others for others in differing.values())]
+    everywhere = shown == differing.keys()
+    source = f"own (of {published.reference})"
+    rest: dict[tuple[str, ...], list[str]] = {}
+    for key, texts in differing.items():
+        own = tuple(text for text in texts if text not in common or not everywhere)
+        if own:
+            rest.setdefault(own, []).append(_setting_name(key))
+    if common and everywhere:
+        yield f"Not the paper's settings in any cell, {source}: {', '.join(common)}."
+    for texts_of_set, names in rest.items():
+        also = " also" if common and everywhere else ""
+        listed = ", ".join(texts_of_set)
+        yield f"Not the paper's settings in {', '.join(names)}{also}, {source}: {listed}."
+
+
+def _setting_name(key: str) -> str:
+    variant, axes = json.loads(key)
+    parts = [f"{name}={show(value)}" for name, value in axes.items()]
+    return f"{variant} ({', '.join(parts)})" if parts else str(variant)

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown and LaTeX for readers, CSV and JSON for programs."""
+"""Tables as text: Markdown, LaTeX and HTML for readers, CSV and JSON for programs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from analysis.exporting import to_csv, to_json
 from analysis.fields import NOTHING
-from analysis.notes import notes
+from analysis.hypertext import to_html
+from analysis.notes import caption, notes
 from analysis.texts import MINUS, cell_grid, difference_grid
 from pdd_ray.errors import ConfigError
 
@@ -46,8 +47,9 @@ def render(table: Table, form: str = "md") -> str:
 
     Args:
         table: The table.
-        form: ``md`` (GitHub's Markdown), ``latex`` (needs the package booktabs), ``csv`` (one
-            line per cell and per difference, accuracies in [0, 1], unrounded) or ``json``.
+        form: ``md`` (GitHub's Markdown), ``latex`` (needs the package booktabs), ``html`` (a
+            fragment for a page), ``csv`` (one line per cell, per difference and per published
+            number, accuracies in [0, 1], unrounded) or ``json``.
 
     Raises:
         ConfigError: for another form.
@@ -61,6 +63,7 @@ def render(table: Table, form: str = "md") -> str:
 def _to_markdown(table: Table) -> str:
     parts = [
         *(_pipe_table(grid) for grid in (cell_grid(table), difference_grid(table)) if grid.lines),
+        caption(table).translate(_MARKDOWN),
         "\n".join(f"- {note.translate(_MARKDOWN)}" for note in notes(table)),
     ]
     return "\n\n".join(parts) + "\n"
@@ -85,9 +88,10 @@ def _markdown(text: Text) -> str:
 
 def _to_latex(table: Table) -> str:
     grids = [grid for grid in (cell_grid(table), difference_grid(table)) if grid.lines]
+    sentences = (caption(table), *notes(table))
     parts = [
         "\n\\par\\medskip\n".join(_booktabs(grid).rstrip("\n") for grid in grids),
-        *(f"\\par\\noindent{{\\footnotesize {note.translate(_LATEX)}}}" for note in notes(table)),
+        *(f"\\par\\noindent{{\\footnotesize {note.translate(_LATEX)}}}" for note in sentences),
     ]
     return "\n".join(part for part in parts if part) + "\n"
 
@@ -106,13 +110,16 @@ def _booktabs(grid: Grid) -> str:
 
 def _latex(text: Text) -> str:
     strong = f"\\textbf{{{text.strong.translate(_LATEX)}}}" if text.strong else ""
-    return strong + text.plain.translate(_LATEX)
+    marked = strong + text.plain.translate(_LATEX)
+    # after the end of a row these would be read as arguments of it
+    return "{}" + marked if marked.startswith(("[", "*")) else marked
 
 
 FORMS: dict[str, Callable[[Table], str]] = {
     "md": _to_markdown,
     "csv": to_csv,
     "latex": _to_latex,
+    "html": to_html,
     "json": to_json,
 }
 """How a table is written, by the name of the format."""

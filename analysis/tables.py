@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from analysis.cells import Cell, Comparison, Contrast, Facts, Table
@@ -10,23 +11,26 @@ from analysis.choices import choose as choose_values
 from analysis.differences import compare
 from analysis.fields import (
     MODES,
+    SETTINGS,
     check_names,
     entries_of,
     group,
     key_of,
     labelled,
+    shared_once,
     sort_keys,
     value_of,
     varying_fields,
 )
 from analysis.rendering import render
-from analysis.statistics import estimate
+from analysis.statistics import estimate, holm
 from pdd_ray.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from analysis.fields import Entry, Key
+    from analysis.published import Published
     from analysis.statistics import Replicate
     from pdd_ray.fingerprint import Json
     from pdd_ray.records import Record
@@ -44,6 +48,8 @@ def make_table(
     contrasts: Sequence[Contrast] = (),
     planned: Iterable[Record] | None = None,
     order: Mapping[str, Sequence[Json]] | None = None,
+    published: Published | None = None,
+    title: str = "",
 ) -> Table:
     """Return the table of test accuracies of ``records``.
 
@@ -62,6 +68,8 @@ def make_table(
             table knows what is missing; without them it expects every (seed, network) that
             occurs, in every combination of row and column.
         order: Values that come first, by field, e.g. the variants as the sweep lists them.
+        published: The paper's numbers, shown where a cell's whole setting is the paper's.
+        title: What the table shows, for its caption.
 
     Raises:
         ConfigError: for unknown fields, a field used twice, or records that can't be told apart.
@@ -71,6 +79,7 @@ def make_table(
     entries = entries_of(records, planned or ())
     _check_names_once(named)
     check_names(named, entries)
+    entries = entries if "variant" in named else shared_once(entries)
     split_by = varying_fields(entries, named)
     rows, columns = (*rows, *split_by), tuple(columns)
     kept, choices = choose_values(entries, rows, columns, axes) if axes else (entries, {})
@@ -79,7 +88,7 @@ def make_table(
     first = {"variant": (baseline,), **(order or {})}
     row_keys = sort_keys(group(kept, rows), rows, first)
     column_keys = sort_keys(group(kept, columns), columns, first)
-    make_cell = _CellMaker(kept, rows, columns, planned is not None)
+    make_cell = _CellMaker(kept, rows, columns, planned is not None, published)
     cells = tuple(tuple(make_cell(row, column) for column in column_keys) for row in row_keys)
     comparisons, unmatched = _compare_all(cells, contrasts)
     absent = tuple(contrast for contrast in contrasts if not _has_reference(entries, contrast))
@@ -92,9 +101,13 @@ def make_table(
         choices=tuple(choices.get(_group_of(key, rows)) for key in row_keys) if axes else (),
         comparisons=comparisons,
         missing=sum(cell.missing for row in cells for cell in row if cell is not None),
-        facts=Facts(_test_images(kept), _epochs(kept), split_by, planned is not None),
+        facts=Facts(
+            _test_images(kept), _epochs(kept), _protocols(kept), split_by, planned is not None
+        ),
         unmatched=unmatched,
         absent_references=absent,
+        title=title,
+        published=published,
     )
 
 
@@ -107,8 +120,10 @@ class _CellMaker:
         rows: tuple[str, ...],
         columns: tuple[str, ...],
         planned: bool,
+        published: Published | None,
     ) -> None:
         self._rows, self._columns = rows, columns
+        self._published = published
         self._groups = group(entries, (*rows, *columns))
         self._expected = None if planned else {entry.replicate for entry in entries}
 
@@ -119,14 +134,25 @@ class _CellMaker:
         fields = {**labelled(self._rows, row), **labelled(self._columns, column)}
         values = _values(entries, fields)
         expected = self._expected or {entry.replicate for entry in entries}
-        totals = {entry.fields["total_images_per_class"] for entry in entries}
+        common = _common_settings(entries)
+        settings = {entry.setting for entry in entries}
+        setting = settings.pop() if len(settings) == 1 else ""
         return Cell(
             fields=fields,
             values=values,
             estimate=estimate(values) if values else None,
             missing=len(expected - values.keys()),
-            total_images_per_class=totals.pop() if len(totals) == 1 else None,
+            settings=common,
+            setting=setting,
+            keys=frozenset(entry.fields["key"] for entry in entries if entry.finished),
+            published=self._published.beside(setting, common) if self._published else None,
         )
+
+
+def _common_settings(entries: Iterable[Entry]) -> dict[str, Json]:
+    """Return the settings that all ``entries`` have in common."""
+    values = {name: {entry.fields[name] for entry in entries} for name in SETTINGS}
+    return {name: found.pop() for name, found in values.items() if len(found) == 1}
 
 
 def _values(entries: Iterable[Entry], fields: Mapping[str, Json]) -> dict[Replicate, float]:
@@ -150,9 +176,21 @@ def _compare_all(
 ) -> tuple[tuple[Comparison, ...], int]:
     present = [cell for row in cells for cell in row if cell is not None]
     results = [compare(present, contrast) for contrast in contrasts]
-    return (
-        tuple(comparison for found, _ in results for comparison in found),
-        sum(unmatched for _, unmatched in results),
+    comparisons = [comparison for found, _ in results for comparison in found]
+    return _adjusted(comparisons), sum(unmatched for _, unmatched in results)
+
+
+def _adjusted(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Return ``comparisons`` with their p values adjusted over all of them."""
+    found = {
+        index: comparison.difference.p
+        for index, comparison in enumerate(comparisons)
+        if comparison.difference.p is not None
+    }
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+    return tuple(
+        replace(comparison, adjusted_p=adjusted.get(index))
+        for index, comparison in enumerate(comparisons)
     )
 
 
@@ -174,6 +212,10 @@ def _epochs(entries: Iterable[Entry]) -> dict[str, tuple[int, ...]]:
         if entry.finished:
             epochs.setdefault(entry.fields["mode"], set()).add(entry.fields["epochs"])
     return {mode: tuple(sorted(epochs[mode])) for mode in MODES if mode in epochs}
+
+
+def _protocols(entries: Iterable[Entry]) -> tuple[str, ...]:
+    return tuple(sorted({entry.fields["protocol"] for entry in entries}))
 
 
 def _check_names_once(names: Sequence[str]) -> None:

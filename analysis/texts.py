@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from analysis.fields import NOTHING, key_of, labelled, show
+from analysis.best import best_cells
+from analysis.fields import NOTHING, key_of, labelled, show, show_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,21 +37,34 @@ class Grid:
 
 
 def cell_grid(table: Table) -> Grid:
-    """Return the accuracies; the best mean of each column (and data set) is in bold."""
+    """Return the accuracies, the best of each column in bold, and beside them the paper's.
+
+    A column that has a published number somewhere is followed by two more: what the paper prints,
+    and the difference of the means in percentage points.
+    """
     axes = tuple(name for name in _axes(table) if name not in table.rows)
     columns = [dict(zip(table.columns, values, strict=True)) for values in table.column_values]
-    best = _best(table)
+    best = best_cells(table)
+    compared = [any(cell and cell.published for cell in cells) for cells in _by_column(table)]
     lines = []
     for index, (values, cells) in enumerate(zip(table.row_values, table.cells, strict=True)):
         choice = table.choices[index] if table.choices else None
-        labels = [Text(show(value)) for value in values]
+        labels = [Text(show_of(*pair)) for pair in zip(table.rows, values, strict=True)]
         chosen = [Text(_chosen(choice, axis)) for axis in axes]
-        numbers = [_cell_text(cell, best) for cell in cells]
+        numbers = [
+            text
+            for cell, beside in zip(cells, compared, strict=True)
+            for text in (_cell_text(cell, best), *(_paper_texts(cell) if beside else ()))
+        ]
         lines.append((*labels, *chosen, *numbers))
     header = (
         *table.rows,
         *(f"{axis} (chosen)" for axis in axes),
-        *(_column_label(column, "accuracy") for column in columns),
+        *(
+            title
+            for column, beside in zip(columns, compared, strict=True)
+            for title in _titles(_column_label(column, "accuracy"), beside=beside)
+        ),
     )
     return Grid(header, tuple(lines), len(table.rows) + len(axes))
 
@@ -69,9 +83,9 @@ def difference_grid(table: Table) -> Grid:
     columns = [key for key in _column_keys(table, names) if key in used]
     lines = tuple(
         (
-            *(Text(show(value)) for value in labelled(rows, key).values()),
+            *(Text(show_of(name, value)) for name, value in labelled(rows, key).items()),
             Text(label),
-            *(Text(difference_text(line[c].difference) if c in line else NOTHING) for c in columns),
+            *(Text(_comparison_text(line.get(column))) for column in columns),
         )
         for (key, label), line in found.items()
     )
@@ -79,13 +93,41 @@ def difference_grid(table: Table) -> Grid:
     return Grid((*rows, "compared", *titles), lines, len(rows) + 1)
 
 
-def difference_text(difference: Difference) -> str:
-    """Return a difference in percentage points with its interval and what was repeated."""
+def difference_text(difference: Difference, adjusted_p: float | None = None) -> str:
+    """Return a difference in percentage points with its interval, what was repeated, and p."""
     interval = difference.interval
     if interval is None:
         return f"{_signed(difference.mean)} (one pair)"
     ends = f"[{_signed(interval.low)}, {_signed(interval.high)}]"
-    return f"{_signed(difference.mean)} {ends} ({interval.count} {interval.unit})"
+    p = "" if adjusted_p is None else f", {_p_text(adjusted_p)}"
+    return f"{_signed(difference.mean)} {ends} ({interval.count} {interval.unit}{p})"
+
+
+def _comparison_text(comparison: Comparison | None) -> str:
+    if comparison is None:
+        return NOTHING
+    return difference_text(comparison.difference, comparison.adjusted_p)
+
+
+def _p_text(p: float) -> str:
+    return "p<0.001" if p < 0.001 else f"p={p:.3f}"
+
+
+def _titles(label: str, *, beside: bool) -> tuple[str, ...]:
+    return (label, f"{label}: paper", f"{label}: difference") if beside else (label,)
+
+
+def _by_column(table: Table) -> list[tuple[Cell | None, ...]]:
+    return list(zip(*table.cells, strict=True))
+
+
+def _paper_texts(cell: Cell | None) -> tuple[Text, Text]:
+    if cell is None or cell.published is None:
+        return Text(NOTHING), Text(NOTHING)
+    if cell.estimate is None:
+        return Text(cell.published.text), Text(NOTHING)
+    difference = cell.estimate.mean - cell.published.mean / 100
+    return Text(cell.published.text), Text(_signed(difference))
 
 
 def _axes(table: Table) -> tuple[str, ...]:
@@ -103,27 +145,9 @@ def _column_label(values: Mapping[str, Json], empty: str) -> str:
     if not values:
         return empty
     return ", ".join(
-        value if isinstance(value, str) else f"{name}={show(value)}"
+        value if isinstance(value, str) else f"{name}={show_of(name, value)}"
         for name, value in values.items()
     )
-
-
-def _best(table: Table) -> set[int]:
-    """Return the ids of the cells with the best mean among the cells that they compete with."""
-    groups: dict[Key, list[Cell]] = {}
-    for row in table.cells:
-        for cell in row:
-            if cell is not None and cell.estimate is not None:
-                names = ("dataset", *table.columns)
-                groups.setdefault(key_of(cell.fields, names), []).append(cell)
-    best: set[int] = set()
-    for cells in groups.values():
-        means = [cell.estimate.mean for cell in cells if cell.estimate is not None]
-        if len(cells) > 1:
-            best |= {
-                id(cell) for cell, mean in zip(cells, means, strict=True) if mean == max(means)
-            }
-    return best
 
 
 def _cell_text(cell: Cell | None, best: set[int]) -> Text:
@@ -152,7 +176,7 @@ def _label(comparison: Comparison) -> str:
 
 
 def _side(field: str, value: Json) -> str:
-    return value if isinstance(value, str) else f"{field}={show(value)}"
+    return value if isinstance(value, str) else f"{field}={show_of(field, value)}"
 
 
 def _signed(value: float) -> str:

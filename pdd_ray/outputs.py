@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from analysis.comparisons import growth, modes, stages_versus_images_per_class
-from analysis.tables import make_table, render
+from analysis import layouts
+from analysis.rendering import render
 from pdd_ray.errors import ConfigError
 from pdd_ray.files import write_text
+from pdd_ray.paper_settings import published_beside
 from pdd_ray.progressive import planned_records
 from pdd_ray.saved_sweeps import read_evaluations, read_steps
 from pdd_ray.specs.expand import BASE_VARIANT
+from pdd_ray.specs.sweep import TableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -29,20 +33,42 @@ STAGE_PICTURE = "images.png"
 """File of a stage's artifact that shows its new images."""
 
 
-COMPARISONS = {"modes": modes, "growth": growth, "stages": stages_versus_images_per_class}
+COMPARISONS = layouts.COMPARISONS
 """Ready-made tables by name, besides the one that a sweep describes."""
 
 
+@dataclass(frozen=True)
+class Pivot:
+    """A table other than the sweep's own; what is None stays as it is.
+
+    Attributes:
+        rows: Record fields or grid axes that make the rows.
+        columns: Record fields or grid axes that make the columns.
+        baseline: Variant to which paired differences are given.
+        choose: Grid axes whose best value by validation accuracy is kept.
+    """
+
+    rows: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    baseline: str | None = None
+    choose: tuple[str, ...] | None = None
+
+
 def table_text(
-    sweep: SweepSpec, store: Store, form: str = "md", comparison: str | None = None
+    sweep: SweepSpec,
+    store: Store,
+    form: str = "md",
+    comparison: str | None = None,
+    pivot: Pivot | None = None,
 ) -> str:
     """Return a table of ``sweep``, which was run on ``store``, as text.
 
     Args:
         sweep: The sweep.
         store: The store.
-        form: ``md``, ``csv``, ``latex`` or ``json``.
+        form: ``md``, ``csv``, ``latex``, ``html`` or ``json``.
         comparison: A name of :data:`COMPARISONS`; the sweep's own table if not given.
+        pivot: Changes of the sweep's own table.
 
     Raises:
         ConfigError: for another form, or for table fields that the records don't have.
@@ -50,23 +76,93 @@ def table_text(
     """
     planned, finished = read_evaluations(sweep.name, store)
     if comparison is None:
-        return render(_make_table(sweep, planned, finished), form)
-    table = COMPARISONS[comparison](
-        finished, choose=_chosen(sweep), planned=planned, order=_orders(sweep, planned)
+        return render(_make_table(sweep, planned, finished, pivot or Pivot()), form)
+    table = layouts.lay_out(
+        COMPARISONS[comparison],
+        finished,
+        choose=_chosen(sweep),
+        planned=planned,
+        order=_orders(sweep, planned),
+        published=published_beside(sweep),
     )
     return render(table, form)
 
 
-def _make_table(sweep: SweepSpec, planned: Sequence[Record], finished: Sequence[Record]) -> Table:
-    return make_table(
+def tables_text(
+    sweeps: Sequence[SweepSpec],
+    store: Store,
+    form: str = "md",
+    comparison: str | None = None,
+    pivot: Pivot | None = None,
+) -> str:
+    """Return the tables of several sweeps as one text, each under the name of its sweep.
+
+    As JSON: an object with the tables by name. For the arguments see :func:`table_text`.
+
+    Raises:
+        ConfigError: as :func:`table_text` does, and for ``csv``.
+        StoreError: if the evaluations can't be read.
+    """
+    if form == "csv":
+        names = ", ".join(sweep.name for sweep in sweeps)
+        msg = f"tables of several sweeps don't fit in one csv; ask for one sweep of {names}"
+        raise ConfigError(msg)
+    texts = {sweep.name: table_text(sweep, store, form, comparison, pivot) for sweep in sweeps}
+    if form == "json":
+        tables = {name: json.loads(text) for name, text in texts.items()}
+        content = {"schema": "pdd-ray/tables/1", "tables": tables}
+        return json.dumps(content, indent=1, sort_keys=True) + "\n"
+    return "\n".join(f"{_heading(name, form)}\n\n{text}" for name, text in texts.items())
+
+
+def _heading(name: str, form: str) -> str:
+    """Return the name of a sweep as a heading; of marks that need care it can have ``_`` only."""
+    if form == "latex":
+        escaped = name.replace("_", r"\_")
+        return rf"\section*{{{escaped}}}"
+    return f"<h2>{name}</h2>" if form == "html" else f"## {name}"
+
+
+def _make_table(
+    sweep: SweepSpec, planned: Sequence[Record], finished: Sequence[Record], pivot: Pivot
+) -> Table:
+    layout = _layout(sweep, pivot)
+    _check_baseline(sweep, pivot.baseline, "baseline")
+    if pivot.choose is not None:
+        _check_axes(pivot.choose, planned)
+    # an axis that the pivot shows is not chosen
+    shown = (*(pivot.rows or ()), *(pivot.columns or ()))
+    chosen = pivot.choose
+    if chosen is None:
+        chosen = tuple(axis for axis in _chosen(sweep) or () if axis not in shown)
+    return layouts.lay_out(
+        layout,
         finished,
-        sweep.table.rows,
-        sweep.table.columns,
-        baseline=sweep.table.baseline,
-        choose=_chosen(sweep),
+        baseline=pivot.baseline or sweep.table.baseline,
+        choose=chosen or None,
         planned=planned,
         order=_orders(sweep, planned),
+        published=published_beside(sweep),
     )
+
+
+def _layout(sweep: SweepSpec, pivot: Pivot) -> layouts.Layout:
+    """Return the layout of the paper's table if the sweep gives none itself, changed by ``pivot``.
+
+    Raises:
+        ConfigError: if the paper has no such table.
+    """
+    usual = TableSpec()
+    layout = layouts.Layout(sweep.table.rows, sweep.table.columns)
+    if sweep.paper is not None:
+        of_paper = layouts.layout_of(sweep.paper)
+        own = (layout.rows, layout.columns) != (usual.rows, usual.columns)
+        layout = replace(layout, title=of_paper.title) if own else of_paper
+    if pivot.rows is None and pivot.columns is None:
+        return layout
+    rows = layout.rows if pivot.rows is None else pivot.rows
+    columns = layout.columns if pivot.columns is None else pivot.columns
+    return layouts.Layout(rows, columns)
 
 
 def _chosen(sweep: SweepSpec) -> tuple[str, ...] | None:
@@ -77,14 +173,25 @@ def check_table(plan: SweepPlan) -> None:
     """Check, before anything is run, that the table of a sweep can be made.
 
     Raises:
-        ConfigError: for table fields that its records won't have.
+        ConfigError: for table fields that its records won't have, a table that the paper does not
+            have, or a reference that is no preset.
     """
-    sweep = plan.sweep
-    baseline = sweep.table.baseline
+    _check_baseline(plan.sweep, plan.sweep.table.baseline, "table.baseline")
+    _make_table(plan.sweep, planned_records(plan), (), Pivot())
+
+
+def _check_baseline(sweep: SweepSpec, baseline: str | None, key: str) -> None:
     if baseline is not None and baseline not in (sweep.variants or {BASE_VARIANT: {}}):
         variants = ", ".join(sweep.variants) or BASE_VARIANT
-        raise ConfigError(f"table.baseline {baseline!r} is not a variant; there is {variants}")
-    _make_table(sweep, planned_records(plan), ())
+        raise ConfigError(f"{key} {baseline!r} is not a variant; there is {variants}")
+
+
+def _check_axes(chosen: Iterable[str], planned: Iterable[Record]) -> None:
+    axes = dict.fromkeys(axis for record in planned for axis in record.axes)
+    for name in chosen:
+        if name not in axes:
+            msg = f"choose {name!r} is not a grid axis; there is {', '.join(axes) or 'none'}"
+            raise ConfigError(msg)
 
 
 def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> str | None:
@@ -104,7 +211,7 @@ def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> s
     """
     folder = store.sweep_folder(sweep.name)
     planned, finished = read_evaluations(sweep.name, store)
-    text = render(_make_table(sweep, planned, finished), "md")
+    text = render(_make_table(sweep, planned, finished, Pivot()), "md")
     write_text(folder / "table.md", text)
     plot = folder / "accuracy.png"
     several = len({record.stages for record in planned}) > 1

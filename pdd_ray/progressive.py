@@ -111,7 +111,7 @@ def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:
         sweep=sweep,
         variant=experiment.variant,
         seed=experiment.seed,
-        dataset=spec.data.source,
+        dataset=_dataset_name(spec.data),
         method="full" if full else method.name,
         mode=evaluation.mode,
         stages=evaluation.stages,
@@ -138,6 +138,12 @@ def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:
         transition=not isinstance(method, DistillationSpec) or method.transition,
         axes=dict(experiment.axes),
     )
+
+
+def _dataset_name(spec: DataSpec) -> str:
+    """Return the source, or the name of the folder or file that somebody's own images are in."""
+    own = spec.root if spec.source in ("image_folder", "npz") else None
+    return own.name.removesuffix(".npz") if own else spec.source
 
 
 def _with_results(planned: Record, store: Store, cost: _CostOfSets) -> Record:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray.errors import StoreError
@@ -24,7 +24,7 @@ class Record:
         sweep: Name of the sweep.
         variant: Name of the variant (``base`` in a sweep without variants).
         seed: Seed of experts, distillation and evaluation.
-        dataset: Source of the data.
+        dataset: Source of the data; for image folders and .npz files their name.
         method: ``mtt``, ``random``, ...
         mode: ``progressive``, ``union``, ``sequential``, or ``full``: all real training images.
         stages: Stages evaluated (p of U_1 .. U_P); 0 in mode ``full``.
@@ -110,7 +110,16 @@ def read_records(path: Path) -> list[Record]:
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [Record(**json.loads(line)) for line in lines]
+        return [_record(json.loads(line)) for line in lines]
     except (OSError, ValueError, TypeError) as error:
         msg = f"the records {path} can't be read ({error}); run the sweep again to write them"
         raise StoreError(msg) from error
+
+
+def _record(values: dict[str, Any]) -> Record:
+    """Return ``values`` as a record; nothing may lack, so that formats are never mixed."""
+    lacking = [each.name for each in fields(Record) if each.name not in values]
+    if lacking:
+        msg = f"of another version: without {', '.join(lacking)}"
+        raise ValueError(msg)
+    return Record(**values)

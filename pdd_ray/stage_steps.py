@@ -99,6 +99,8 @@ class StagePlanner:
             inputs["features"] = self._features()
         if self.spec.protocol == "reference" and method.chooses_iterates:
             config["chosen_on"] = "test"
+        if stage > 1 and method.chooses_iterates and not getattr(method, "conditioning", True):
+            config["chosen_with"] = "own set"  # so that keys differ from those of another meaning
         inputs |= self._networks(stage, method, config)
         return self.step(
             "stage" if method.distills else "selection",

@@ -18,3 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=DEFAULT_VECTORS,
         help="folder with vectors.json, for tests/conformance",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what uses Ray in one process of pytest-xdist, and begin with it: it takes longest."""
+    for item in items:
+        if item.get_closest_marker("ray"):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)

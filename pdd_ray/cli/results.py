@@ -10,6 +10,7 @@ import typer
 
 from pdd_ray.cli.messages import say, show
 from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, SweepArgument, existing_store
+from pdd_ray.errors import ConfigError
 
 
 class TableFormat(StrEnum):
@@ -18,6 +19,7 @@ class TableFormat(StrEnum):
     MD = "md"
     CSV = "csv"
     LATEX = "latex"
+    HTML = "html"
     JSON = "json"
 
 
@@ -43,20 +45,53 @@ def table(
             "images per class (stages)."
         ),
     ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD,...",
+            help="Record fields or grid axes that make the rows, instead of the sweep's.",
+        ),
+    ] = None,
+    cols: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD,...",
+            help="Record fields or grid axes that make the columns; '' for a single one.",
+        ),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="VARIANT", help="Variant to which paired differences are given."),
+    ] = None,
+    choose: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AXIS,...",
+            help="Grid axes of which every row shows the value with the best validation accuracy.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File to write instead of stdout."),
     ] = None,
 ) -> None:
-    """Show the table of a sweep.
+    """Show the table of a sweep, or those of a collection.
 
     Shows what is finished, also while the sweep runs.
     """
-    from pdd_ray.outputs import table_text
-    from pdd_ray.saved_sweeps import find_saved_sweep
+    from pdd_ray.outputs import Pivot, table_text, tables_text
+    from pdd_ray.saved_sweeps import find_saved_collection
 
+    pivot = Pivot(_names(rows), _names(cols), baseline, _names(choose))
+    if compare is not None and pivot != Pivot():
+        msg = "--compare is a table by itself: not with --rows, --cols, --baseline or --choose"
+        raise ConfigError(msg)
     opened = existing_store(store)
-    text = table_text(find_saved_sweep(sweep, opened), opened, form.value, compare)
+    found = find_saved_collection(sweep, opened)
+    if found.single:
+        text = table_text(found.sweeps[0], opened, form.value, compare, pivot)
+    else:
+        text = tables_text(found.sweeps, opened, form.value, compare, pivot)
     if output is None:
         show(text)
         return
@@ -64,6 +99,13 @@ def table(
 
     write_text(output, text)
     say(f"written: {output}")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in a list with commas; None if there is no list."""
+    if text is None:
+        return None
+    return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def images(

@@ -5,17 +5,19 @@ from random import Random
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from analysis.statistics import (
     CONFIDENCE,
     estimate,
+    holm,
     mean,
     paired_difference,
     standard_deviation,
     t_interval,
+    t_test,
 )
 
 ACCURACIES = st.floats(min_value=0, max_value=1, allow_nan=False)
@@ -157,3 +159,82 @@ def test_networks_that_one_side_lacks_are_left_out_of_a_difference() -> None:
 
 def test_the_mean_is_exact_where_a_running_sum_is_not() -> None:
     assert mean([1e16, 1.0, -1e16]) == pytest.approx(1 / 3)
+
+
+@settings(deadline=None)  # scipy is slow where it is called first
+@given(st.lists(st.floats(-1, 1).map(lambda value: round(value, 3)), min_size=2, max_size=10))
+def test_the_p_value_is_that_of_scipy(values: list[float]) -> None:
+    p = t_test(values)
+    assert p is not None
+    if float(np.std(values, ddof=1)) < 1e-9:
+        assert p == (1.0 if mean(values) == 0 else pytest.approx(0.0, abs=1e-6))
+        return
+    assert p == pytest.approx(float(stats.ttest_1samp(values, 0.0).pvalue), rel=1e-6, abs=1e-12)
+
+
+@settings(deadline=None)  # scipy is slow where it is called first
+@given(st.lists(ACCURACIES, min_size=2, max_size=8), st.lists(ACCURACIES, min_size=2, max_size=8))
+def test_p_is_below_one_in_twenty_exactly_where_the_interval_excludes_zero(
+    first: list[float], second: list[float]
+) -> None:
+    values = [one - other for one, other in zip(first, second, strict=False)]
+    interval, p = t_interval(values), t_test(values)
+    assert interval is not None
+    assert p is not None
+    low, high = interval
+    if min(abs(low), abs(high)) > 1e-9:
+        assert (p < 1 - CONFIDENCE) == (not low <= 0 <= high)
+
+
+@pytest.mark.parametrize(
+    ("values", "p"), [([], None), ([0.3], None), ([0.0, 0.0], 1.0), ([0.25, 0.25, 0.25], 0.0)]
+)
+def test_p_values_of_degenerate_samples(values: list[float], p: float | None) -> None:
+    assert t_test(values) == p
+
+
+def slow_holm(p_values: list[float]) -> list[float]:
+    """Return, for each hypothesis, the smallest level at which Holm's procedure rejects it."""
+
+    def rejected(level: float) -> set[int]:
+        found: set[int] = set()
+        for index in sorted(range(len(p_values)), key=lambda i: p_values[i]):
+            if p_values[index] * (len(p_values) - len(found)) > level:
+                break
+            found.add(index)
+        return found
+
+    levels = sorted({p * k for p in p_values for k in range(1, len(p_values) + 1)})
+    smallest = [
+        next((level for level in levels if index in rejected(level)), 1.0)
+        for index in range(len(p_values))
+    ]
+    return [min(1.0, level) for level in smallest]
+
+
+@given(st.lists(st.floats(0, 1), max_size=7))
+def test_holm_gives_the_smallest_level_at_which_the_procedure_rejects(
+    p_values: list[float],
+) -> None:
+    assert holm(p_values) == pytest.approx(slow_holm(p_values), abs=1e-12)
+
+
+def test_holm_of_an_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+def test_differences_are_tested_over_what_their_interval_is_over() -> None:
+    first = {
+        (seed, network): 0.5 + 0.1 * seed + 0.01 * network for seed in (0, 1) for network in (0, 1)
+    }
+    second = {replicate: 0.4 for replicate in first}
+    difference = paired_difference(first, second)
+    assert difference is not None
+    assert difference.p == pytest.approx(t_test([0.105, 0.205]))
+    one_seed = paired_difference({(0, 0): 0.5, (0, 1): 0.52}, second)
+    assert one_seed is not None
+    assert one_seed.p == pytest.approx(t_test([0.1, 0.12]))
+    one_pair = paired_difference({(0, 0): 0.5}, second)
+    assert one_pair is not None
+    assert one_pair.p is None

@@ -1,6 +1,7 @@
 """Facts about tables: what cells hold, what is chosen, compared and missing."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.comparisons import growth, modes, stages_versus_images_per_class
+from analysis.statistics import holm
 from analysis.tables import Contrast, Table, make_table, render
 from pdd_ray.errors import ConfigError
 from pdd_ray.records import Record
@@ -208,7 +210,7 @@ def test_empty_and_incomplete_cells_are_shown_and_counted() -> None:
     assert "40.0 (n=1, 1 missing)" in text
     assert "missing (2)" in text
     assert "MISSING: 3 evaluations (1 cell without any, 1 incomplete), if every row" in text
-    assert render(table, "csv").splitlines()[-1] == "accuracy,,b,union,,,0,,,,,2"
+    assert render(table, "csv").splitlines()[-1] == "accuracy,,b,union,,,0,,,,,2,,"
 
 
 def test_with_a_plan_only_planned_evaluations_are_missed() -> None:
@@ -227,7 +229,7 @@ def test_a_plan_without_results_is_a_table_of_missing_cells() -> None:
     assert "missing (2)" in render(table)
 
 
-@pytest.mark.parametrize("form", ["md", "csv", "latex", "json"])
+@pytest.mark.parametrize("form", ["md", "csv", "latex", "html", "json"])
 def test_no_records_make_an_empty_table(form: str) -> None:
     text = render(make_table([], ("variant",), ("mode",), baseline="mtt", choose=(AXIS,)), form)
     assert "No evaluation is recorded" in text or form == "csv"
@@ -268,7 +270,7 @@ def test_a_baseline_without_results_is_named() -> None:
 
 def test_with_one_seed_differences_say_that_they_are_over_networks_of_one_set() -> None:
     text = render(modes(sweep(seeds=1)))
-    assert "(3 networks)" in text
+    assert "(3 networks, p=" in text
     assert "over the networks of one distilled set; they do not cover" in text
 
 
@@ -310,18 +312,18 @@ def test_json_has_a_schema_and_every_evaluation() -> None:
 
 
 def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(ConfigError, match="unknown table format 'html'; allowed: md, csv"):
-        render(make_table([record()], ("variant",), ("mode",)), "html")
+    with pytest.raises(ConfigError, match="unknown table format 'xls'; allowed: md, csv"):
+        render(make_table([record()], ("variant",), ("mode",)), "xls")
 
 
 def test_making_a_table_is_quick_and_loads_neither_torch_nor_ray() -> None:
     program = (
         "import sys\n"
-        "from analysis import comparisons, images, paper, plots\n"
+        "from analysis import comparisons, images, layouts, loading, published, plots\n"
         "from analysis.tables import make_table, render\n"
         "from tests.analysis.builders import sweep\n"
         "table = make_table(sweep(), ('variant', 'stages'), ('mode',), baseline='mtt')\n"
-        "for form in ('md', 'csv', 'json'): render(table, form)\n"
+        "for form in ('md', 'csv', 'html', 'json'): render(table, form)\n"
         "print({'torch', 'ray', 'pandas', 'matplotlib', 'PIL'} & set(sys.modules))\n"
         "render(table, 'latex')\n"
         "print({'torch', 'ray'} & set(sys.modules))\n"
@@ -355,3 +357,64 @@ def test_variants_without_the_chosen_axis_show_that_they_have_none() -> None:
         "pdd": 4,
         "random": None,
     }
+
+
+def test_p_values_are_adjusted_over_all_comparisons_of_a_table() -> None:
+    table = modes(sweep(seeds=3))
+    tested = [item.difference.p for item in table.comparisons]
+    assert None not in tested
+    assert [item.adjusted_p for item in table.comparisons] == holm([p or 0.0 for p in tested])
+    text = render(table)
+    assert f"adjusted by Holm over the {len(tested)} comparisons of this table" in text
+    assert re.search(r"\(3 seeds, p(=0\.[0-9]{3}|\\<0\.001)\)", text)
+
+
+def test_comparisons_of_single_pairs_have_no_p_and_do_not_count() -> None:
+    table = make_table(
+        [record(0.5, variant="a"), record(0.6, variant="b")], ("variant",), ("mode",), baseline="a"
+    )
+    assert [item.adjusted_p for item in table.comparisons] == [None]
+    assert "(one pair)" in render(table)
+    assert "Holm" not in render(table)
+
+
+def test_cells_that_share_their_evaluations_are_not_compared() -> None:
+    shared = [
+        record(0.5, mode=mode, stages=1, seed=seed, key=f"the same {seed}")
+        for mode in ("progressive", "union", "sequential")
+        for seed in (0, 1)
+    ]
+    table = modes([*shared, *sweep(seeds=2)])
+    compared = {(item.fields["variant"], item.fields["stages"]) for item in table.comparisons}
+    assert ("pdd", 1) in compared  # of the sweep: one image per class and stage more
+    assert all(item.fields["images_per_class"] != 5 for item in table.comparisons)
+    assert table.unmatched == 0
+
+
+def test_all_real_images_have_no_counterpart_among_stages_and_are_not_missed() -> None:
+    full = record(
+        0.9,
+        mode="full",
+        method="full",
+        variant="full",
+        stages=0,
+        total_stages=0,
+        images_per_class=0,
+    )
+    records = [record(0.5, stages=p, total_stages=2) for p in (1, 2)]
+    table = growth([full, *records])
+    assert [(item.first, item.second) for item in table.comparisons] == [(2, 1)]
+    assert table.unmatched == 0
+
+
+@pytest.mark.parametrize("name", ["test_accuracy", "cost_seconds"])
+def test_results_make_no_rows(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"can't be laid out by '{name}': it is a result"):
+        make_table([record()], (name,), ("mode",))
+
+
+def test_data_of_one_name_with_other_classes_or_images_are_not_mixed() -> None:
+    records = [record(0.2, classes=10), record(0.3, classes=100)]
+    assert make_table(records, ("variant",), ("mode",)).rows == ("variant", "classes")
+    records = [record(0.2, train_images=10), record(0.3, train_images=100)]
+    assert make_table(records, ("variant",), ("mode",)).rows == ("variant", "train_images")

@@ -1,0 +1,1 @@
+"""Tests of the sweeps that come with the package."""
