@@ -102,7 +102,7 @@ def test_shown_overrides_fit_the_presets(arguments: list[str]):
     _, parameters = parse(arguments)
     sweep = parameters.get("sweep")
     if sweep in presets():
-        load_sweep(sweep, parameters.get("overrides") or ())
+        load_collection(sweep, parameters.get("overrides") or ())
 
 
 def test_every_command_is_in_the_table_of_commands():
