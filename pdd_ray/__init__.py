@@ -2,6 +2,51 @@
 
 Importing this package loads neither torch nor Ray; the modules that compute import them.
 "Specification, section X" in docstrings is that section of docs/specification.md.
+
+The functions of the command line are here: ``pdd_ray.run("demo")``; see docs/python.md.
 """
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pdd_ray.api import (
+        Plan,
+        RunResult,
+        config,
+        load_set,
+        logs,
+        pictures,
+        plan,
+        run,
+        schema,
+        status,
+        table,
+        write_report,
+    )
+
 __version__ = "0.1.0"
+__all__ = [
+    "Plan",
+    "RunResult",
+    "config",
+    "load_set",
+    "logs",
+    "pictures",
+    "plan",
+    "run",
+    "schema",
+    "status",
+    "table",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - functions of several types
+    """Return a function of ``pdd_ray.api``, which is imported when one is first used."""
+    if name not in __all__:
+        msg = f"module 'pdd_ray' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(import_module("pdd_ray.api"), name)

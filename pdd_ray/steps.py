@@ -261,7 +261,7 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         inputs={name: store.folder(key) for name, key in call.inputs.items()},
         output=output,
         partial=store.partial(call.key),
-        tensorboard=store.tensorboard() / f"{call.label.replace('/', '.')}-{call.key[-8:]}",
+        tensorboard=store.tensorboard_run(call.label, call.key),
         device=device,
         report=report,
         shards=call.shards,

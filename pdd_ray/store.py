@@ -225,6 +225,12 @@ class Store:
         """Return the folder of TensorBoard event files."""
         return self.root / "tb"
 
+    def tensorboard_run(self, label: str, key: str) -> Path:
+        """Return the folder of the event files of ``key``: made already, or named by ``label``."""
+        end = key[-8:]
+        made = sorted(self.tensorboard().glob(f"*-{end}"))
+        return made[0] if made else self.tensorboard() / f"{label.replace('/', '.')}-{end}"
+
     def sweep_folder(self, name: str) -> Path:
         """Return the folder of the sweep ``name``."""
         return self.root / "sweeps" / name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from importlib import resources
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pdd_ray.errors import ConfigError
 from pdd_ray.specs import yaml
 from pdd_ray.specs.collection import CollectionSpec
+from pdd_ray.specs.document import Place, from_plain
 from pdd_ray.specs.expand import checked_settings
 from pdd_ray.specs.experiment import EqualStagesSpec, ExperimentSpec
 from pdd_ray.specs.explain import suggestion, validate
@@ -19,7 +21,7 @@ from pdd_ray.specs.overrides import OVERRIDE, apply_overrides
 from pdd_ray.specs.sweep import SweepSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from importlib.resources.abc import Traversable
 
     from pdd_ray.fingerprint import Json
@@ -93,9 +95,31 @@ def load_sweep(source: str, overrides: Sequence[str] = (), store: Store | None =
         ConfigError: if there is no such sweep or something in it is wrong; one line per problem.
     """
     text, name, folder = _read(source, store)
-    root = _resolve_roots(yaml.parse(text, name), folder)
+    root = yaml.parse(text, name)
     if root.get("sweeps") is not None:
         raise ConfigError(f"{name}: a collection of sweeps; a single sweep is needed here")
+    return _changed_sweep(root, name, folder, overrides)
+
+
+def sweep_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> SweepSpec:
+    """Return the sweep that a file with the content ``values`` would be.
+
+    Args:
+        values: The keys of a sweep file, in JSON types (paths are allowed too, and are relative
+            to the current folder).
+        overrides: ``KEY=VALUE``, as for :func:`load_sweep`.
+
+    Raises:
+        ConfigError: if something in it is wrong; one line per problem.
+    """
+    plain = json.loads(json.dumps(values, default=str))
+    root = from_plain(plain, Place("the sweep given: ", ""))
+    return _changed_sweep(root, "the sweep given", Path.cwd(), overrides)
+
+
+def _changed_sweep(root: Node, name: str, folder: Path, overrides: Sequence[str]) -> SweepSpec:
+    """Return the document ``root``, whose paths start at ``folder``, as a sweep."""
+    root = _resolve_roots(root, folder)
     if not isinstance(root.value, dict):
         raise ConfigError(
             f"{name}: a sweep is a mapping with at least a `name`, got {root.value!r}"

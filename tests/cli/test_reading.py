@@ -210,7 +210,7 @@ def test_the_schema_is_json(cli: Callable[..., Ended]):
 def test_tensorboard_is_started_with_enough_pictures(
     folder: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ):
-    options = ["--logdir", str(folder / "store/tb"), "--samples_per_plugin", "images=100"]
+    options = ["--logdir", str(folder / "store/tb"), "--samples_per_plugin", "images=1000"]
     assert cli("tb", "--print").out == f"tensorboard {' '.join(options)}\n"
     started: list[list[str]] = []
     monkeypatch.setattr(tensorboard.os, "execv", lambda _path, command: started.append(command))
