@@ -31,6 +31,7 @@ def stage_grid(
     titles: Sequence[str],
     *,
     class_names: Sequence[str] = (),
+    classes: Sequence[int] = (),
 ) -> Path:
     """Put the grids of several stages side by side into one picture, and return ``path``.
 
@@ -42,6 +43,7 @@ def stage_grid(
         path: The PNG to write.
         titles: One title per stage, shown above its grid.
         class_names: Names shown beside the rows; the grids are taken to have as many equal rows.
+        classes: Indices of the rows to show; all if not given.
 
     Raises:
         ConfigError: if there are no images, or not one title for each.
@@ -53,7 +55,11 @@ def stage_grid(
             f"{len(stage_images)} images and {len(titles)} titles"
         )
         raise ConfigError(msg)
-    grids = _enlarged([_read(image) for image in stage_images], len(class_names))
+    grids = [_read(image) for image in stage_images]
+    if classes and len(classes) < len(class_names):
+        grids = [_only_rows(grid, classes, len(class_names)) for grid in grids]
+        class_names = [class_names[index] for index in classes]
+    grids = _enlarged(grids, len(class_names))
     picture = _compose(grids, titles, class_names)
     write_atomically(path, lambda temporary: picture.save(temporary, format="PNG"))
     return path
@@ -68,6 +74,19 @@ def _read(path: Path) -> Image:
     except (OSError, UnidentifiedImageError) as error:
         msg = f"the picture {path} can't be read ({error}); run the stage again to write it"
         raise StoreError(msg) from error
+
+
+def _only_rows(grid: Image, chosen: Sequence[int], count: int) -> Image:
+    """Return the rows ``chosen`` of a grid of ``count`` equal rows, with the lines between them."""
+    from PIL import Image
+
+    line = grid.height % count  # the line below the last row
+    pitch = (grid.height - line) // count
+    picture = Image.new("RGB", (grid.width, pitch * len(chosen) + line))
+    for place, index in enumerate(chosen):
+        rows = grid.crop((0, index * pitch, grid.width, (index + 1) * pitch + line))
+        picture.paste(rows, (0, place * pitch))
+    return picture
 
 
 def _enlarged(grids: Sequence[Image], num_classes: int) -> list[Image]:

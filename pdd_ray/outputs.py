@@ -14,6 +14,7 @@ from pdd_ray.files import write_text
 from pdd_ray.paper_settings import published_beside
 from pdd_ray.progressive import planned_records
 from pdd_ray.saved_sweeps import read_evaluations, read_steps
+from pdd_ray.set_header import class_names
 from pdd_ray.specs.expand import BASE_VARIANT
 from pdd_ray.specs.sweep import TableSpec
 
@@ -214,7 +215,7 @@ def write_outputs(sweep: SweepSpec, store: Store, *, pictures: bool = True) -> s
     text = render(_make_table(sweep, planned, finished, Pivot()), "md")
     write_text(folder / "table.md", text)
     plot = folder / "accuracy.png"
-    several = len({record.stages for record in planned}) > 1
+    several = len({record.stages for record in planned if record.phase == 0}) > 1
     if finished and several and (pictures or not plot.exists()):
         write_plot(finished, plot)
     if pictures or not (folder / "images").exists():
@@ -230,15 +231,23 @@ def write_plot(records: Iterable[Record], path: Path) -> Path:
 
 
 def write_pictures(
-    sweep: str, store: Store, *, all_seeds: bool = False, stages: Collection[int] = ()
+    sweep: str,
+    store: Store,
+    *,
+    all_seeds: bool = False,
+    stages: Collection[int] = (),
+    classes: Sequence[int] = (),
 ) -> list[Path]:
     """Write one picture per experiment, its stages side by side, and return where.
+
+    In continual learning there is one per phase.
 
     Args:
         sweep: Name of a sweep that was run on ``store``.
         store: The store.
         all_seeds: One picture per seed, instead of the first seed of each setting only.
         stages: Stages to show, 1-based; all that are finished if not given.
+        classes: Labels of the classes to show; all if not given.
 
     Raises:
         StoreError: if the steps or a stage's picture can't be read.
@@ -251,24 +260,36 @@ def write_pictures(
         shown = {number: step for number, step in chain.items() if not stages or number in stages}
         if shown:
             name = "-".join([name, *(f"stage{number}" for number in shown if stages)])
-            paths.append(_write_picture(store.sweep_folder(sweep) / "images" / name, shown, store))
+            path = store.sweep_folder(sweep) / "images" / name
+            paths.append(_write_picture(path, shown, store, classes))
     return paths
 
 
-def _write_picture(path: Path, stages: Mapping[int, SavedStep], store: Store) -> Path:
+def _write_picture(
+    path: Path, stages: Mapping[int, SavedStep], store: Store, classes: Sequence[int]
+) -> Path:
     from analysis.images import stage_grid
 
     pictures = [store.folder(stage.key) / STAGE_PICTURE for stage in stages.values()]
     titles = [f"stage {number}" for number in stages]
-    return stage_grid(pictures, path.with_name(f"{path.name}.png"), titles)
+    last = list(stages.values())[-1]
+    names = class_names(last.key, store.folder(last.key))
+    chosen = [index for index in classes if index < len(names)] or range(len(names))
+    return stage_grid(
+        pictures,
+        path.with_name(f"{path.name}.png"),
+        titles,
+        class_names=names,
+        classes=chosen,
+    )
 
 
 def _last_stages(planned: Iterable[Record], *, all_seeds: bool) -> dict[str, str]:
     """Return the key of the last stage of each experiment, by a name for its picture."""
     last: dict[tuple[str, str], Record] = {}
     for record in planned:
-        if record.stages == record.total_stages:
-            setting = (record.variant, str(record.axes))
+        if record.stages == record.total_stages and record.stage_key:
+            setting = (record.variant, str(record.axes), record.phase)
             seed = str(record.seed) if all_seeds else ""
             last.setdefault((str(setting), seed), record)
     return {_picture_name(record): record.stage_key for record in last.values()}
@@ -276,7 +297,9 @@ def _last_stages(planned: Iterable[Record], *, all_seeds: bool) -> dict[str, str
 
 def _picture_name(record: Record) -> str:
     axes = [f"{name.rsplit('.', 1)[-1]}={value}" for name, value in record.axes.items()]
-    return re.sub(r"[^\w.=+-]+", "_", "-".join([record.variant, *axes, f"seed{record.seed}"]))
+    phase = [f"phase{record.phase}"] if record.phase else []
+    parts = [record.variant, *axes, f"seed{record.seed}", *phase]
+    return re.sub(r"[^\w.=+-]+", "_", "-".join(parts))
 
 
 def _finished_chain(last: str, steps: Mapping[str, SavedStep], store: Store) -> list[SavedStep]:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pdd_ray.cli import config, doctor, report, results, run, status, tensorboard
+from pdd_ray.cli import config, doctor, plots, report, results, run, status, tensorboard
 from pdd_ray.cli.messages import complain
 from pdd_ray.errors import PddError
 
@@ -29,6 +29,7 @@ app.command()(run.plan)
 app.command("status")(status.show_status)
 app.command()(status.logs)
 app.command()(results.table)
+app.command()(plots.plot)
 app.command()(results.images)
 app.command()(report.report)
 app.command("tb")(tensorboard.start)

@@ -119,18 +119,26 @@ def images(
         list[int] | None,
         typer.Option(min=1, help="Stage to show; repeat it for more. All if not given."),
     ] = None,
+    label: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--class", min=0, help="Class to show, by its label from 0; repeat it for more."
+        ),
+    ] = None,
 ) -> None:
     """Write pictures of distilled images.
 
     One picture per setting, its stages side by side; their paths go to stdout.
     """
     from pdd_ray.outputs import write_pictures
-    from pdd_ray.saved_sweeps import find_saved_sweep
+    from pdd_ray.saved_sweeps import find_saved_collection
 
     opened = existing_store(store)
-    name = find_saved_sweep(sweep, opened).name
-    paths = write_pictures(name, opened, all_seeds=all_seeds, stages=stage or ())
-    if not paths:
-        say(f"no stage of {name} is finished yet")
-    for path in paths:
-        show(str(path))
+    for each in find_saved_collection(sweep, opened).sweeps:
+        paths = write_pictures(
+            each.name, opened, all_seeds=all_seeds, stages=stage or (), classes=label or ()
+        )
+        if not paths:
+            say(f"no stage of {each.name} is finished yet")
+        for path in paths:
+            show(str(path))

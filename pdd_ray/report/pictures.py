@@ -8,9 +8,9 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdd_ray.errors import DamagedArtifactError
 from pdd_ray.outputs import STAGE_PICTURE
 from pdd_ray.report.results import name_within_trial
+from pdd_ray.set_header import class_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 STAGE_KINDS = ("stage", "selection")
 """Kinds of steps that add images to a distilled set."""
-SET_FILE = "synthetic.safetensors"
-"""File of a stage's artifact with all images so far, and what they are."""
 SHOWN_HEIGHT = 400
 """Pictures are enlarged as long as they are no higher than this, in CSS pixels."""
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -106,18 +104,7 @@ def _embedded(keys: tuple[str, ...], results: Results, budget: Budget) -> Iterat
         uri = data_uri(path)
         if budget.take(len(uri)):
             title = name_within_trial(results.steps[key].label)
-            yield Picture(title, uri, *_shown_size(path), _classes(key, path.parent))
-
-
-def _classes(key: str, folder: Path) -> tuple[str, ...]:
-    """Return the names of the classes of a stage, from the header of its safetensors file."""
-    try:
-        with (folder / SET_FILE).open("rb") as file:
-            (size,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(size))
-        return tuple(json.loads(header["__metadata__"]["pdd"])["classes"])
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise DamagedArtifactError(key, f"{SET_FILE} can't be read ({error})") from error
+            yield Picture(title, uri, *_shown_size(path), class_names(key, path.parent))
 
 
 def _shown_size(path: Path) -> tuple[int, int]:

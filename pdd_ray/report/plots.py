@@ -6,6 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from analysis.plots.kinds import KINDS
+from pdd_ray.plotting import plot_files
 from pdd_ray.report.pictures import Picture, data_uri
 
 if TYPE_CHECKING:
@@ -17,9 +19,7 @@ def read_plots(results: Results, budget: Budget) -> list[Picture]:
     """Return the plots for which the sweep has data, drawn anew."""
     if not results.finished:
         return []
-    from pdd_ray.outputs import write_plot
-
     with TemporaryDirectory() as folder:
-        path = write_plot(results.finished, Path(folder) / "stages.png")
-        uri = data_uri(path)
-    return [Picture("accuracy against the number of stages", uri)] if budget.take(len(uri)) else []
+        paths = plot_files(results.sweep.name, results.store, Path(folder), "svg")
+        plots = [Picture(KINDS[path.stem], data_uri(path)) for path in paths]
+    return [plot for plot in plots if budget.take(len(plot.uri))]

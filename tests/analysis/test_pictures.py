@@ -106,3 +106,20 @@ def test_missing_damaged_and_untitled_images_are_refused(tmp_path: Path) -> None
         stage_grid([tmp_path / "1.png"], tmp_path / "all.png", ["1"])
     with pytest.raises(ConfigError, match="got 1 images and 0 titles"):
         stage_grid([tmp_path / "1.png"], tmp_path / "all.png", [])
+
+
+def test_chosen_classes_are_the_same_pixels_in_the_same_order(tmp_path: Path) -> None:
+    Image.new("RGB", (9, 4 * 9 + 1)).save(tmp_path / "1.png")
+    with Image.open(tmp_path / "1.png") as image:
+        for row, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (9, 9, 9)]):
+            image.paste(colour, (1, row * 9 + 1, 9, row * 9 + 9))
+        image.save(tmp_path / "1.png")
+    path = stage_grid(
+        [tmp_path / "1.png"], tmp_path / "all.png", ["1"], class_names="abcd", classes=[2, 0]
+    )
+    with Image.open(path) as image:
+        column = np.asarray(image.convert("RGB"))[:, image.width - 20]
+    found = [tuple(pixel) for pixel in column if tuple(pixel) in {(0, 0, 255), (255, 0, 0)}]
+    assert found[0] == (0, 0, 255)
+    assert found[-1] == (255, 0, 0)
+    assert (0, 255, 0) not in {tuple(pixel) for pixel in column}

@@ -1,0 +1,120 @@
+"""What all plots share: colours, strokes, error bars, axes, and how a figure becomes a file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from analysis.fields import MODES, NOTHING, show
+from analysis.statistics import CONFIDENCE
+from pdd_ray.errors import ConfigError
+from pdd_ray.files import write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from analysis.statistics import Estimate
+    from pdd_ray.fingerprint import Json
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart (jfly.uni-koeln.de/color)."""
+MARKERS = "os^DvPX*<"
+STYLES = ("-", "--", ":", "-.")
+"""Strokes, one per mode."""
+DPI = 150
+WIDTH = 9.0
+FORMATS = ("png", "svg")
+
+_UNITS = {"networks": "the networks of one distilled set", "seeds": "the means of the seeds"}
+
+
+def new_figure(lines: int, width: float = WIDTH) -> Figure:
+    """Return a figure that is high enough for a legend of ``lines`` entries."""
+    from matplotlib.figure import Figure
+
+    height = max(4.5, 1.5 + 0.26 * lines)
+    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write ``figure`` as PNG or SVG, by the ending of ``path``; the same bytes every time.
+
+    Raises:
+        ConfigError: for another ending.
+    """
+    import matplotlib as mpl
+
+    form = path.suffix.removeprefix(".")
+    if form not in FORMATS:
+        raise ConfigError(f"plots are written as {' or '.join(FORMATS)}, not {path.name!r}")
+    metadata = {"Date": None} if form == "svg" else {}
+    settings = {"svg.hashsalt": "pdd-ray", "svg.fonttype": "path"}
+    with mpl.rc_context(settings):  # type: ignore[arg-type]  # keys are literals in its types
+        write_atomically(
+            path, lambda temporary: figure.savefig(temporary, format=form, metadata=metadata)
+        )
+    return path
+
+
+def style_of(index: int, mode: str | None = None) -> dict[str, str]:
+    """Return colour, marker and stroke of setting number ``index``, evaluated in ``mode``."""
+    cycle, colour = divmod(index, len(COLOURS))
+    stroke = MODES.index(mode) if mode in MODES else index % len(STYLES)
+    marker = index if mode is None else stroke + cycle * len(MODES)
+    return {
+        "color": COLOURS[colour],
+        "marker": MARKERS[marker % len(MARKERS)],
+        "linestyle": STYLES[stroke],
+    }
+
+
+def half_lengths(estimates: Iterable[Estimate]) -> list[float] | None:
+    """Return half of each interval in percentage points; None if there is none at all."""
+    intervals = [estimate.interval for estimate in estimates]
+    half = [0.0 if i is None else 50 * (i.high - i.low) for i in intervals]
+    return half if any(half) else None
+
+
+def bars(estimates: Iterable[Estimate]) -> str:
+    """Return what the bars of a plot are."""
+    units = {e.interval.unit for e in estimates if e.interval is not None}
+    if not units:
+        return "none, as nothing was repeated"
+    over = " or ".join(_UNITS[unit] for unit in sorted(units))
+    return f"{CONFIDENCE:.0%} Student-t intervals over {over}"
+
+
+def accuracy_axis(axes: Axes, split: str = "test") -> None:
+    """Label the vertical axis, and keep it within what accuracies can be."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -1.0), min(high, 101.0))
+    axes.set_ylabel(f"{split} accuracy (%)", fontsize=11)
+    axes.tick_params(labelsize=10)
+    axes.grid(axis="y", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend(figure: Figure) -> None:
+    """Put the legend beside the plot, where it hides nothing."""
+    figure.legend(loc="outside right upper", frameon=False, fontsize=10)
+
+
+def varying(names: Sequence[str], rows: Iterable[Sequence[Json]]) -> list[str]:
+    """Return the names whose values differ between ``rows``, or the first one if none does."""
+    rows = list(rows)
+    found = [
+        name for index, name in enumerate(names) if len({show(row[index]) for row in rows}) > 1
+    ]
+    return found or list(names[:1])
+
+
+def label_of(values: dict[str, Json], names: Iterable[str]) -> str:
+    """Return a short name of a setting by the fields ``names``."""
+    return ", ".join(_part(name, values[name]) for name in names) or NOTHING
+
+
+def _part(name: str, value: Json) -> str:
+    return value if isinstance(value, str) else f"{name.rsplit('.', 1)[-1]}={show(value)}"

@@ -1,0 +1,71 @@
+"""The command that draws the plots of a sweep."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from typing import Annotated
+
+import typer
+
+from pdd_ray.cli.messages import say, show
+from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, SweepArgument, existing_store
+
+
+class PlotFormat(StrEnum):
+    """How a plot is written."""
+
+    PNG = "png"
+    SVG = "svg"
+
+
+class PlotKind(StrEnum):
+    """What a plot shows; ``analysis.plots.KINDS`` describes them."""
+
+    ACCURACY = "accuracy"
+    STAGES = "stages"
+    MODES = "modes"
+    COST = "cost"
+    CURVES = "curves"
+    CONTINUAL = "continual"
+
+
+def plot(
+    sweep: SweepArgument,
+    store: StoreOption = DEFAULT_STORE,
+    kind: Annotated[
+        list[PlotKind] | None,
+        typer.Option(
+            help="Accuracy against the number of stages (accuracy), numbers of stages at equal "
+            "total images per class (stages), progressive, union and sequential training (modes), "
+            "accuracy against time and bytes (cost), a student over the stages (curves), phases of "
+            "classes (continual); repeat it for more. All that there is data for if not given."
+        ),
+    ] = None,
+    form: Annotated[
+        PlotFormat, typer.Option("--format", "-f", help="How plots are written.")
+    ] = PlotFormat.PNG,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder to write to instead of the sweep's."),
+    ] = None,
+) -> None:
+    """Draw the plots of a sweep, or of each sweep of a collection.
+
+    Their paths go to stdout.
+    """
+    from pdd_ray.plotting import plot_files
+    from pdd_ray.saved_sweeps import find_saved_collection
+
+    opened = existing_store(store)
+    found = find_saved_collection(sweep, opened)
+    for each in found.sweeps:
+        folder = opened.sweep_folder(each.name) if output is None else output
+        if output is not None and not found.single:
+            folder = output / each.name
+        kinds = [entry.value for entry in kind or ()]
+        paths = plot_files(each.name, opened, folder, form.value, kinds)
+        if not paths:
+            say(f"nothing of {each.name} can be plotted yet")
+        for path in paths:
+            show(str(path))

@@ -1,0 +1,85 @@
+"""The plots of a sweep, made from the store alone."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from analysis.plots.courses import Curve
+from analysis.plots.kinds import KINDS, draw
+from pdd_ray.errors import ConfigError, DamagedArtifactError
+from pdd_ray.saved_sweeps import read_evaluations
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from pdd_ray.records import Record
+    from pdd_ray.store import Store
+
+CURVE_FILE = "curve.json"
+"""File of an evaluation's artifact with accuracies while the network was trained."""
+
+
+def plot_files(
+    sweep: str, store: Store, folder: Path, form: str = "png", kinds: Sequence[str] = ()
+) -> list[Path]:
+    """Draw plots of the sweep of this name to ``folder``, named by their kind.
+
+    Args:
+        sweep: Name of a sweep that was run on ``store``.
+        store: The store.
+        folder: Where the files are written.
+        form: ``png`` or ``svg``.
+        kinds: Names of ``analysis.plots.KINDS``; all that the sweep has results for if not given.
+
+    Raises:
+        ConfigError: if a kind was asked for and there is nothing to draw.
+        StoreError: if evaluations can't be read.
+    """
+    _, finished = read_evaluations(sweep, store)
+    curves = read_curves(finished, store)
+    paths = []
+    for kind in kinds or KINDS:
+        try:
+            paths.append(draw(kind, finished, curves, folder / f"{kind}.{form}"))
+        except ConfigError as error:
+            if kinds:
+                raise ConfigError(f"plot {kind} of {sweep}: {error}") from error
+    return paths
+
+
+def read_curves(records: Iterable[Record], store: Store) -> list[Curve]:
+    """Return the training curves of the evaluations that have one, the longest of each network.
+
+    An evaluation of P stages continues that of P - 1 stages: its curve is theirs and its own.
+    """
+    found: dict[tuple[str, tuple[int, int]], Curve] = {}
+    for record in records:
+        stages = _stages_of(record.key, store)
+        if not stages:
+            continue
+        axes = [f"{name}={value}" for name, value in record.axes.items()]
+        setting = ", ".join([record.variant, *axes, record.mode])
+        curve = Curve(setting, (record.seed, record.network), tuple(stages))
+        known = found.get((setting, curve.network))
+        if known is None or len(known.stages) < len(stages):
+            found[setting, curve.network] = curve
+    return list(found.values())
+
+
+def _stages_of(key: str, store: Store) -> list[tuple[list[int], list[float]]]:
+    """Return epochs and accuracies of each stage up to the evaluation ``key``; none without."""
+    stages: list[tuple[list[int], list[float]]] = []
+    current: str | None = key
+    while current is not None:
+        path = store.folder(current) / CURVE_FILE
+        if not path.is_file():
+            return []
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            stages.insert(0, (content["epochs"], content["validation_accuracy"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedArtifactError(current, f"{CURVE_FILE} can't be read ({error})") from error
+        current = store.manifest(current)["inputs"].get("previous")
+    return stages
