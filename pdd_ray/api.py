@@ -287,12 +287,47 @@ def table(
     return "\n".join(f"## {name}\n\n{text}" for name, text in texts.items())
 
 
+def plots(
+    sweep: Sweep,
+    *,
+    store: StoreLike = None,
+    kinds: Sequence[str] = (),
+    form: str = "png",
+    output: str | Path | None = None,
+) -> list[Path]:
+    """Draw the plots of a sweep as ``pdd-ray plot`` does, and return where.
+
+    Args:
+        sweep: A sweep, or a collection of sweeps.
+        store: The store.
+        kinds: Names of ``analysis.plots.KINDS``; all that there are results for if not given.
+        form: ``png`` or ``svg``.
+        output: Folder to write to instead of the sweep's; of a collection, one for each below it.
+
+    Raises:
+        ConfigError: if the sweep was not run on the store, or has nothing of a kind asked for.
+        StoreError: if there is no store, or it can't be read.
+    """
+    from pdd_ray.plotting import plot_files
+
+    opened = _existing(store)
+    names = _saved_names(sweep, opened)
+    paths: list[Path] = []
+    for name in names:
+        folder = opened.sweep_folder(name) if output is None else Path(output)
+        if output is not None and len(names) > 1:
+            folder = Path(output) / name
+        paths += plot_files(name, opened, folder, form, kinds)
+    return paths
+
+
 def pictures(
     sweep: Sweep,
     *,
     store: StoreLike = None,
     all_seeds: bool = False,
     stages: Sequence[int] = (),
+    classes: Sequence[int] = (),
 ) -> list[Path]:
     """Write pictures of distilled images as ``pdd-ray images`` does, and return where.
 
@@ -301,6 +336,7 @@ def pictures(
         store: The store.
         all_seeds: A picture of every seed, not of the first one only.
         stages: Stages to show, 1-based; all that are finished if not given.
+        classes: Labels of the classes to show, from 0; all if not given.
 
     Raises:
         ConfigError: if the sweep was not run on the store.
@@ -312,7 +348,9 @@ def pictures(
     return [
         path
         for name in _saved_names(sweep, opened)
-        for path in write_pictures(name, opened, all_seeds=all_seeds, stages=stages)
+        for path in write_pictures(
+            name, opened, all_seeds=all_seeds, stages=stages, classes=classes
+        )
     ]
 
 

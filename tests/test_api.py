@@ -215,6 +215,16 @@ def test_pictures_are_those_of_the_command(folder: Path, shown: Callable[..., st
     assert all(path.is_file() for path in paths)
 
 
+def test_plots_are_those_of_the_command(folder: Path, shown: Callable[..., str]):
+    paths = pdd_ray.plots("tiny", kinds=["accuracy"], form="svg", output="plots")
+    first = paths[0].read_bytes()
+    shown("plot", "tiny", "--kind", "accuracy", "--format", "svg", "--output", "plots")
+    assert paths == [Path("plots/accuracy.svg")]
+    assert paths[0].read_bytes() == first
+    with pytest.raises(ConfigError, match="plot continual of tiny: no evaluation is one of"):
+        pdd_ray.plots("tiny", kinds=["continual"])
+
+
 def test_a_report_is_a_page_where_the_command_writes_it(folder: Path):
     assert pdd_ray.write_report("tiny") == [folder / "store/sweeps/tiny/report.html"]
     assert pdd_ray.write_report("tiny", output="page.html") == [Path("page.html")]
