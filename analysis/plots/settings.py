@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from pdd_ray.records import Record
 
 
+LEAST_PLACE = 1e-3
+"""Smallest value that a logarithmic axis is given."""
+
+
 def stages_against_images(records: Iterable[Record], path: Path) -> Path:
     """Draw accuracy against the number of stages at equal total images per class (Table 5).
 
@@ -95,15 +99,17 @@ def accuracy_against_cost(records: Iterable[Record], path: Path) -> Path:
     shown = varying(table.rows, table.row_values)
     figure = new_figure(len(table.row_values), width=12.0)
     panels = figure.subplots(1, 2, sharey=True)
+    drawn: tuple[list[float], list[float]] = ([], [])
     for index, (values, estimate) in enumerate(_rows(table)):
         members = [r for r in known if all(_field(r, name) == values[name] for name in keys)]
         places = (
             mean(r.cost_seconds or 0.0 for r in members) / 60,
             mean(r.stored_bytes for r in members) / 1e3,
         )
-        for axes, place in zip(panels, places, strict=True):
+        for axes, place, others in zip(panels, places, drawn, strict=True):
+            others.append(max(place, LEAST_PLACE))
             axes.errorbar(
-                [max(place, 1e-3)],
+                others[-1:],
                 [100 * estimate.mean],
                 yerr=half_lengths([estimate]),
                 label=label_of(values, shown) if axes is panels[0] else None,
@@ -112,8 +118,9 @@ def accuracy_against_cost(records: Iterable[Record], path: Path) -> Path:
                 **style_of(index),
             )
     titles = ("time of all steps that led to the set (minutes)", "size of the set (kB, float32)")
-    for axes, title in zip(panels, titles, strict=True):
-        axes.set_xscale("log")
+    for axes, title, found in zip(panels, titles, drawn, strict=True):
+        if max(found) > 10 * min(found):  # a logarithmic axis needs decades to be read
+            axes.set_xscale("log")
         axes.set_xlabel(title)
         accuracy_axis(axes)
     panels[1].set_ylabel("")
