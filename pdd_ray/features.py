@@ -35,8 +35,8 @@ def run(context: StepContext) -> None:
     dataset = load_dataset(context.inputs["data"], context.device)
     trajectory = open_trajectory(context.inputs["expert"])
     spec = _MODEL.validate_python(context.config["model"])
-    model = last_network(trajectory, spec, dataset.shape, dataset.num_classes)
-    embedding = model[:-1].to(context.device).eval()
+    model = last_network(trajectory, spec, dataset.train_images, dataset.num_classes)
+    embedding = model[:-1]
     features = torch.cat([embedding(batch) for batch in dataset.train_images.split(BATCH)])
     save_tensors(context.output / FILE, {"features": features.cpu()}, {})
 

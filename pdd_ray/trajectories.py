@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
+from pdd_ray.models.batch_norm import set_statistics
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.tensors import load_tensors, save_tensors
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pdd_ray.models.plan import Shape
     from pdd_ray.specs.model import ModelSpec
 
 FILE = "trajectory.safetensors"
@@ -62,13 +62,26 @@ def open_trajectory(folder: Path) -> Trajectory:
 
 
 def last_network(
-    trajectory: Trajectory, spec: ModelSpec, shape: Shape, num_classes: int
+    trajectory: Trajectory, spec: ModelSpec, images: Tensor, num_classes: int
 ) -> nn.Sequential:
-    """Return the network ``spec`` with the last parameters of ``trajectory``, on the CPU."""
-    model = create_model(spec, shape, num_classes, torch.Generator())
+    """Return the network ``spec`` with the last parameters of ``trajectory``, in evaluation mode.
+
+    Trajectories hold parameters only: the running statistics of batch norm are those of ``images``.
+
+    Args:
+        trajectory: Of an expert.
+        spec: The expert's network.
+        images: Prepared images on which it was trained, [N, C, H, W]; the network is on their
+            device.
+        num_classes: Its outputs.
+    """
+    channels, height, width = images.shape[1:]
+    model = create_model(spec, (channels, height, width), num_classes, torch.Generator())
     last = trajectory.length - 1
     FlatModel(model).load(model, trajectory.snapshots(last, last)[0])
-    return model
+    model = model.to(images.device)
+    set_statistics(model, images)
+    return model.eval()
 
 
 def save_parameters(folder: Path, parameters: Tensor, network: FlatModel) -> None:

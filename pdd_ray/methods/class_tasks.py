@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import torch
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from pdd_ray.augment.rules import Augmentation
+
+    Weighted = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,3 +72,37 @@ class ClassImages:
         real = self.real[task.real.to(self.real.device)].to(images)
         frozen = self.frozen[self.frozen_labels == task.label].to(images)
         return images, real, frozen
+
+
+def equal_weights(images: Tensor) -> Tensor:
+    """Return the weights with which a sum over ``images`` [N, ...] is their mean, [N]."""
+    return images.new_full((len(images),), 1 / max(len(images), 1))
+
+
+def union_parts(
+    frozen: Tensor, new: Tensor, subsample: Tensor | None, *, together: bool, fixed_sizes: bool
+) -> tuple[Weighted, Weighted]:
+    """Return the images that do not change and the others, each with their weights in the mean.
+
+    The weighted sums of both parts add up to the mean over the images that are kept.
+
+    Args:
+        frozen: Network-ready images of earlier stages, [F, C, H, W].
+        new: Network-ready new images, [m, C, H, W].
+        subsample: Rows of both together that are kept, int64; None for all.
+        together: Put all images into the second part, and leave dropped ones out of it: the
+            images of a batch change what the network says of each other.
+        fixed_sizes: Give dropped images a weight of zero instead of leaving them out, so that the
+            sizes of both parts do not vary with the subsample.
+    """
+    count = len(frozen) + len(new)
+    rows = torch.arange(count, device=new.device) if subsample is None else subsample.to(new.device)
+    if together:
+        union = torch.cat([frozen, new])[rows]
+        return (frozen[:0], equal_weights(frozen[:0])), (union, equal_weights(union))
+    weights = new.new_zeros(count)
+    weights[rows] = 1 / len(rows)
+    parts = [(frozen, weights[: len(frozen)]), (new, weights[len(frozen) :])]
+    if subsample is not None and not fixed_sizes:
+        parts = [(images[kept > 0], kept[kept > 0]) for images, kept in parts]
+    return parts[0], parts[1]

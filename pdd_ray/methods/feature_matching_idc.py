@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.compilation import compiled
-from pdd_ray.methods.class_tasks import ClassImages, ClassMatch
+from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.specs.model import has_batch_norm
 
@@ -74,24 +74,25 @@ class FeatureMatcher:
     def _match_class(
         self, sums: Callable[[Tensor, Tensor, Tensor], Tensor], theta: Tensor, task: ClassTask
     ) -> ClassMatch:
-        def summed(images: Tensor, weights: Tensor) -> Tensor:
-            if not self._compile:  # compiled code wants sizes that do not vary with the subsample
-                images, weights = images[weights > 0], weights[weights > 0]
-            return sums(theta, task.augmentation.apply(images), weights)
-
+        augmented = task.augmentation.apply
         images, real, frozen = self._images.of(task)
-        union = torch.cat([frozen, self._prepare(images)])
-        weights = _weights(union, task.subsample)
+        constant, variable = union_parts(
+            frozen,
+            self._prepare(images),
+            task.subsample,
+            together=has_batch_norm(self._model),
+            fixed_sizes=self._compile,
+        )
         with torch.no_grad():
-            target = summed(real, real.new_full((len(real),), 1 / len(real)))
-        if has_batch_norm(self._model):
-            mean = summed(union, weights)
-        else:
-            with torch.no_grad():
-                constant = summed(frozen, weights[: len(frozen)])
-            mean = constant + summed(union[len(frozen) :], weights[len(frozen) :])
-        loss = squared_distance(mean, target)
-        (gradient,) = torch.autograd.grad(loss, images)
+            target = sums(theta, augmented(real), equal_weights(real))
+            offset = torch.zeros_like(target)
+            if len(constant[0]):
+                offset = sums(theta, augmented(constant[0]), constant[1])
+        batch = augmented(variable[0])
+        leaf = batch.detach().requires_grad_(True)  # compiled code wants one
+        loss = squared_distance(offset + sums(theta, leaf, variable[1]), target)
+        (d_batch,) = torch.autograd.grad(loss, leaf)
+        (gradient,) = torch.autograd.grad(batch, images, d_batch)
         return ClassMatch(loss.detach(), gradient)
 
 
@@ -109,12 +110,3 @@ def _weighted_sums(
         return weights @ embedding(theta, images)
 
     return compiled(weighted_sum) if compile else weighted_sum
-
-
-def _weights(union: Tensor, subsample: Tensor | None) -> Tensor:
-    """Return the weight of each row in the mean of those that are kept, [N]."""
-    if subsample is None:
-        return union.new_full((len(union),), 1 / len(union))
-    weights = union.new_zeros(len(union))
-    weights[subsample.to(union.device)] = 1 / len(subsample)
-    return weights

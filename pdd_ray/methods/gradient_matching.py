@@ -15,7 +15,7 @@ from torch import nn
 from torch.func import functional_call
 
 from pdd_ray.compilation import compiled
-from pdd_ray.methods.class_tasks import ClassImages, ClassMatch
+from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.model import has_batch_norm
@@ -116,9 +116,13 @@ class GradientMatcher:
             return task.augmentation.apply(images), labels, weights
 
         images, real, frozen = self._images.of(task)
-        target = functions.slope(theta, statistics, *batch_of(real, _means(real)))
-        constant, variable = _parts(
-            frozen, self._prepare(images), task.subsample, functions.coupled, self._compile
+        target = functions.slope(theta, statistics, *batch_of(real, equal_weights(real)))
+        constant, variable = union_parts(
+            frozen,
+            self._prepare(images),
+            task.subsample,
+            together=functions.coupled,
+            fixed_sizes=self._compile,
         )
         offset: Tensors = ()
         if len(constant[0]):
@@ -260,33 +264,3 @@ def _keep_no_statistics(model: nn.Module) -> None:
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
-
-
-def _means(images: Tensor) -> Tensor:
-    return images.new_full((len(images),), 1 / max(len(images), 1))
-
-
-def _parts(
-    frozen: Tensor, new: Tensor, subsample: Tensor | None, together: bool, fixed_sizes: bool
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Return the images with a constant gradient and the others, each with their weights.
-
-    Args:
-        frozen: [F, C, H, W].
-        new: [m, C, H, W].
-        subsample: Rows of both together that are kept.
-        together: Put all images into the second part.
-        fixed_sizes: Give dropped images a weight of zero instead of leaving them out, so that the
-            sizes of both parts do not vary with the subsample.
-    """
-    count = len(frozen) + len(new)
-    rows = torch.arange(count, device=new.device) if subsample is None else subsample.to(new.device)
-    if together:
-        union = torch.cat([frozen, new])[rows]
-        return (frozen[:0], _means(frozen[:0])), (union, _means(union))
-    weights = new.new_zeros(count)
-    weights[rows] = 1 / len(rows)
-    parts = [(frozen, weights[: len(frozen)]), (new, weights[len(frozen) :])]
-    if subsample is not None and not fixed_sizes:
-        parts = [(images[kept > 0], kept[kept > 0]) for images, kept in parts]
-    return parts[0], parts[1]

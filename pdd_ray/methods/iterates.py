@@ -27,23 +27,23 @@ if TYPE_CHECKING:
 def validation_accuracy(
     candidate: Candidate, canvas: Canvas, inputs: StageInputs, spec: IterateSelectionSpec
 ) -> float:
-    """Return the mean validation accuracy of networks trained on the union with ``candidate``.
+    """Return the mean validation accuracy of networks trained on ``candidate`` and frozen images.
 
-    The networks start at ``inputs.held_out`` (theta_i of chains that no expert uses) and see the
-    same batches for every candidate of a stage, so that candidates are compared in pairs.
+    Without conditioning nothing is frozen: they train on the stage's own set alone. The networks
+    start at ``inputs.held_out`` (theta_i of chains that no expert uses) and see the same batches
+    for every candidate of a stage, so that candidates are compared in pairs.
 
     Args:
         candidate: What is optimised, and step size.
-        canvas: Which images these are.
+        canvas: Which images these are, and which are frozen.
         inputs: The stage's inputs.
         spec: How networks are trained.
     """
-    previous = inputs.previous.up_to(0) if len(canvas.carried) else inputs.previous
-    images = torch.cat([previous.images.to(inputs.device), candidate.images])
-    soft = candidate.soft_labels
-    own = canvas.labels if soft is None else soft.softmax(dim=1)
-    frozen = previous.labels if soft is None else previous.soft_labels.softmax(dim=1)
-    targets = torch.cat([frozen.to(own), own])
+    images = torch.cat([canvas.frozen, candidate.images])
+    targets = torch.cat([canvas.frozen_labels, canvas.labels])
+    if candidate.soft_labels is not None:
+        frozen = inputs.previous.soft_labels[: len(canvas.frozen)].to(candidate.soft_labels)
+        targets = torch.cat([frozen, candidate.soft_labels]).softmax(dim=1)
     rates = learning_rates(spec, candidate.step_size)
     dataset = inputs.dataset
     total = 0.0

@@ -36,7 +36,10 @@ def soft_start(
         names: Stream of the random order.
     """
     dataset, count = inputs.dataset, inputs.images_per_class
-    networks = [_last(inputs, index) for index in range(len(inputs.experts))]
+    networks = [
+        last_network(expert, inputs.model, dataset.train_images, dataset.num_classes)
+        for expert in inputs.experts
+    ]
     chosen, logits = images.clone(), _logits(networks[0], images.to(inputs.device))
     for label, members in enumerate(class_members(dataset)):
         source = generator(inputs.seed, *names, "correct", label)
@@ -53,13 +56,6 @@ def soft_start(
         chosen[part] = own[rows].to(images)
         logits[part] = (said[:, rows] * right).sum(0) / right.sum(0)
     return chosen, logits
-
-
-def _last(inputs: StageInputs, index: int) -> nn.Module:
-    """Return the network at the end of the trajectory of expert ``index``."""
-    dataset, expert = inputs.dataset, inputs.experts[index]
-    model = last_network(expert, inputs.model, dataset.shape, dataset.num_classes)
-    return model.to(inputs.device).eval()
 
 
 def _logits(network: nn.Module, images: Tensor) -> Tensor:

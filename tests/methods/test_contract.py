@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,14 @@ from pdd_ray import training
 from pdd_ray.fingerprint import digest
 from pdd_ray.formation import decode
 from pdd_ray.methods.base import Partial
+from pdd_ray.progressive import plan_sweep
+from pdd_ray.specs import yaml
+from pdd_ray.specs.expand import expand
+from pdd_ray.specs.load import load_sweep, resolved
 from pdd_ray.specs.methods import MethodSpec
 from pdd_ray.stage import METHODS, create_method, extended
 from pdd_ray.synthetic import empty_set
+from tests.progressive.builders import FACTS, sweep_of
 from tests.tiny import (
     CLASSES,
     PER_CLASS,
@@ -50,6 +56,18 @@ SMALL: dict[str, dict[str, Any]] = {
     "idc": {"iterations": 3, "inner_loop": 2, "real_batch_size": 6, "network_images": 6},
     "dream": {"iterations": 3, "inner_loop": 2, "real_batch_size": 6, "network_images": 6},
 }
+
+CERTAIN: dict[str, dict[str, Any]] = {
+    "mtt": {"image_learning_rate": 30.0, "max_start_epoch": 1},
+    "dc": {"image_learning_rate": 1.0, "outer_loop": 1, "real_batch_size": PER_CLASS},
+    "dsa": {"image_learning_rate": 1.0, "outer_loop": 1, "real_batch_size": PER_CLASS},
+    "dm": {"real_batch_size": PER_CLASS},
+    "cafe": {"image_learning_rate": 1.0, "real_batch_size": PER_CLASS},
+    "cafe_dsa": {"image_learning_rate": 1.0, "real_batch_size": PER_CLASS},
+    "idc": {"image_learning_rate": 5.0, "inner_loop": 1, "real_batch_size": PER_CLASS},
+    "dream": {"image_learning_rate": 5.0, "inner_loop": 1, "real_batch_size": PER_CLASS},
+}
+"""With one network and these, every update has the same loss but for the images."""
 
 
 class Interrupting(Silent):
@@ -108,6 +126,11 @@ def last_iterate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(path, lambda *_: next(calls) / 1000)
 
 
+def step_keys(sweep):
+    """Return the keys of all steps of ``sweep`` on a small data set."""
+    return [step.key for step in plan_sweep(sweep, expand(sweep), lambda _: FACTS).steps]
+
+
 def begins_with(union, earlier):
     names = ("images", "labels", "stage", "pixels", "step_sizes")
     pairs = [(getattr(union, name), getattr(earlier, name)) for name in names]
@@ -153,9 +176,35 @@ class TestEveryMethod:
         assert again == spec
         assert digest(again.to_json()) == digest(spec.to_json())
 
+    def test_a_sweep_file_gives_the_same_configuration_and_keys(self, name, tmp_path):
+        switches = {"conditioning": False, "transition": False, "difficulty": {"width": 2.5}}
+        for changes in ({}, switches if name in DISTILLING else {}):
+            spec = spec_of(name, **changes)
+            stages = {"count": 2 if name in DISTILLING else 1, "images_per_class": 1}
+            sweep = sweep_of(method=spec.to_json(), stages=stages)
+            file = tmp_path / "sweep.yaml"
+            file.write_text(yaml.dump(resolved(sweep)), encoding="utf-8")
+            again = load_sweep(str(file))
+            assert type(again.method) is type(spec)
+            assert again.method == spec
+            assert again == sweep
+            assert step_keys(again) == step_keys(sweep)
+
 
 @pytest.mark.parametrize("name", DISTILLING)
 class TestEveryDistillation:
+    @pytest.mark.parametrize("stage", [1, 2])
+    def test_the_loss_falls(self, name, stage, trajectories, tmp_path):
+        spec = spec_of(name, iterations=8, augmentation="none", **CERTAIN[name])
+        inputs = second_stage(spec, trajectories[:1], tmp_path) if stage == 2 else None
+        inputs = inputs or inputs_of(spec, trajectories[:1])
+        network = [start_of(200)] if spec.bank_chains else []
+        outcome = distil(spec, replace(inputs, bank=network), tmp_path / "falling")
+        loss = outcome.curves["loss"]
+        assert len(loss) == 8
+        assert loss[-1] < 0.95 * loss[0]
+        assert (outcome.facts["first_loss"], outcome.facts["last_loss"]) == (loss[0], loss[-1])
+
     def test_earlier_images_are_untouched_to_the_bit(self, name, trajectories, tmp_path):
         spec = spec_of(name)
         inputs = second_stage(spec, trajectories, tmp_path)

@@ -1,6 +1,7 @@
 """IDC's stages against the loop written plainly, and the parts that they are made of."""
 
 import pickle
+import shutil
 from itertools import pairwise
 
 import pytest
@@ -53,6 +54,10 @@ SMALL = {
     "network_images": 12,
 }
 BATCH_NORM = ConvNetSpec(width=4, depth=2, norm="batch")
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("g++") is None, reason="torch.compile needs a C++ compiler"
+)
 
 
 def spec_of(**changes):
@@ -342,15 +347,17 @@ class TestFirstImages:
 
 
 class TestMatchers:
-    def problem(self, norm="instance"):
+    def problem(self, norm="instance", depth=2, *, compile=False):
         """Return a feature matcher in float64 with frozen images, theta, and a task."""
         source = generator(6, "feature problem")
-        model_spec = ConvNetSpec(width=4, depth=2, norm=norm)
+        model_spec = ConvNetSpec(width=4, depth=depth, norm=norm)
         model = new_model(model_spec).double()
         real = torch.randn(6, *SHAPE, generator=source, dtype=torch.float64)
         frozen = torch.randn(5, *SHAPE, generator=source, dtype=torch.float64)
         labels = torch.tensor([0, 1, 1, 0, 1])
-        matcher = FeatureMatcher(model_spec, real, frozen, labels, lambda x: decode(x, 2))
+        matcher = FeatureMatcher(
+            model_spec, real, frozen, labels, lambda x: decode(x, 2), compile=compile
+        )
         augmentation = draw_augmentation(
             "idc", "color_crop_cutout", 1, *SHAPE[1:], source, shared=True
         )
@@ -373,6 +380,15 @@ class TestMatchers:
         above, below = loss(task.images + step * direction), loss(task.images - step * direction)
         slope = (above - below) / (2 * step)
         assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-6)
+
+    @needs_compiler
+    def test_dropped_images_have_no_part_in_batch_norm_when_compiled(self):
+        (matcher, theta, task), (fast, *_) = (
+            self.problem("batch", 1, compile=compile) for compile in (False, True)
+        )
+        expected, match = (each.match(theta, [task])[0] for each in (matcher, fast))
+        torch.testing.assert_close(match.loss, expected.loss, rtol=1e-10, atol=0.0)
+        torch.testing.assert_close(match.gradient, expected.gradient, rtol=1e-10, atol=1e-14)
 
     def test_a_batch_without_new_rows_moves_nothing(self):
         matcher, theta, task = self.problem()

@@ -163,9 +163,11 @@ def test_the_test_split_is_not_seen(trajectories, tmp_path):
     assert_same(one, distill(inputs, tmp_path / "two"))
 
 
-def test_validation_trains_networks_from_the_held_out_starts_on_the_union(
-    trajectories, monkeypatch
+@pytest.mark.parametrize("conditioning", [True, False])
+def test_validation_trains_networks_from_the_held_out_starts_on_what_is_matched(
+    trajectories, monkeypatch, conditioning
 ):
+    spec = spec_of(conditioning=conditioning)
     inputs = stage_inputs(trajectories, previous=union_of([1]))
     images, labels = labelled_images(1, "candidate")
     calls = []
@@ -176,15 +178,28 @@ def test_validation_trains_networks_from_the_held_out_starts_on_the_union(
 
     monkeypatch.setattr(iterates, "train", record)
     accuracy = validation_accuracy(
-        Candidate(images, 0.05), canvas_of(inputs, spec_of()), inputs, spec_of().selection
+        Candidate(images, 0.05), canvas_of(inputs, spec), inputs, spec.selection
     )
     assert 0 < accuracy <= 1
     assert len(calls) == 2
+    earlier = inputs.previous if conditioning else inputs.previous.up_to(0)
     for start, (first, seen, classes, rates, *_) in zip(inputs.held_out, calls, strict=True):
         assert torch.equal(first, start)
-        assert torch.equal(seen, torch.cat([inputs.previous.images, images]))
-        assert classes.tolist() == [0, 1, 2, *labels.tolist()]
+        assert torch.equal(seen, torch.cat([earlier.images, images]))
+        assert classes.tolist() == [*earlier.labels.tolist(), *labels.tolist()]
         assert rates == [0.05] * 3
+
+
+def test_without_conditioning_the_choice_does_not_depend_on_earlier_images(trajectories, tmp_path):
+    one, other = (
+        distill(
+            stage_inputs(trajectories, previous=union_of([2], seed)),
+            tmp_path / str(seed),
+            conditioning=False,
+        )
+        for seed in (0, 1)
+    )
+    assert_same(one, other)
 
 
 class Recorded:

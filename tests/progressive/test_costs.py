@@ -87,3 +87,12 @@ def test_sequential_training_is_on_one_set():
         for mode in ("progressive", "sequential")
     )
     assert sequential < progressive < 2 * sequential
+
+
+@pytest.mark.parametrize(("name", "processes"), [("dc", 3), ("dm", 3), ("idc", 3), ("cafe", 1)])
+def test_every_class_shard_is_a_process_with_the_data_loaded(name, processes):
+    def of(shards):
+        resources = {"class_shards": shards}
+        return costs("stage1", method={"name": name}, resources=resources).memory
+
+    assert of(3) == pytest.approx(processes * of(1))

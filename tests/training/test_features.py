@@ -7,6 +7,8 @@ from pdd_ray import features
 from pdd_ray.features import load_features, run
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.seeding import generator
+from pdd_ray.specs.model import ConvNetSpec
+from pdd_ray.training import Sgd, TrainingState, random_batches, train
 from pdd_ray.trajectories import save_trajectory
 from tests.tiny import MODEL, data_artifact, dataset, experts, new_model, step_context
 
@@ -63,3 +65,19 @@ def test_a_float16_trajectory_serves_too(tmp_path):
     context = step_context(tmp_path / "features", {"model": MODEL.to_json()}, inputs)
     run(context)
     assert torch.equal(load_features(context.output), expected_under(vector))
+
+
+def test_batch_norm_has_the_statistics_of_the_train_images(tmp_path):
+    spec = ConvNetSpec(width=4, depth=2, norm="batch")
+    model, data = new_model(spec), dataset()
+    batches = random_batches(data.train_images, 8, "none", 0, "expert")
+    train(TrainingState(model), data.train_images, data.train_labels, [0.1] * 9, batches, Sgd())
+    network = FlatModel(model)
+    save_trajectory(tmp_path / "expert", [network.flatten(model)], network, "float32")
+    inputs = {"data": data_artifact(tmp_path / "data"), "expert": tmp_path / "expert"}
+    context = step_context(tmp_path / "features", {"model": spec.to_json()}, inputs)
+    run(context)
+    with torch.no_grad():  # the few images are one batch
+        expected = model[:-1].train()(data.train_images)
+    # running variances are unbiased, those of a batch are not
+    torch.testing.assert_close(load_features(context.output), expected, rtol=0.05, atol=0.05)

@@ -8,14 +8,17 @@ from safetensors import safe_open
 
 from pdd_ray import trajectories
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.specs.model import ConvNetSpec
+from pdd_ray.training import Sgd, TrainingState, random_batches, train
 from pdd_ray.trajectories import (
     FILE,
+    last_network,
     load_parameters,
     open_trajectory,
     save_parameters,
     save_trajectory,
 )
-from tests.tiny import experts, new_model
+from tests.tiny import CLASSES, dataset, experts, new_model
 
 MODEL = new_model()
 NETWORK = FlatModel(MODEL)
@@ -87,6 +90,24 @@ def test_a_flat_copy_does_not_follow_the_network():
             value += 1
     assert torch.equal(NETWORK.flatten(model), before + 1)
     assert not torch.equal(NETWORK.flatten(model), before)
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_the_last_network_says_what_the_expert_said(tmp_path, norm):
+    spec, data = ConvNetSpec(width=4, depth=2, norm=norm), dataset()
+    model = new_model(spec)
+    batches = random_batches(data.train_images, 30, "none", 0, "expert")
+    rates = [0.1] * 10 + [1e-4] * 80  # slow at last, so that running statistics catch up
+    train(TrainingState(model), data.train_images, data.train_labels, rates, batches, Sgd())
+    network = FlatModel(model)
+    save_trajectory(
+        tmp_path, [NETWORK.flatten(new_model()), network.flatten(model)], network, "float32"
+    )
+    last = last_network(open_trajectory(tmp_path), spec, data.train_images, len(CLASSES))
+    assert not last.training
+    with torch.no_grad():
+        expected, got = (each(data.test_images) for each in (model.eval(), last))
+    torch.testing.assert_close(got, expected, rtol=0.01, atol=0.01 if norm == "batch" else 0.0)
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
