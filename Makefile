@@ -22,7 +22,7 @@ demo: $(VENV)/.installed
 	@$(BIN)/pdd-ray demo
 
 test: lint
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n auto --dist loadgroup
 
 lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff format --check .

@@ -247,9 +247,11 @@ def write_pictures(
         store: The store.
         all_seeds: One picture per seed, instead of the first seed of each setting only.
         stages: Stages to show, 1-based; all that are finished if not given.
-        classes: Labels of the classes to show; all if not given.
+        classes: Labels of the classes to show (of a phase, in continual learning); all if not
+            given.
 
     Raises:
+        ConfigError: for a class that there is not.
         StoreError: if the steps or a stage's picture can't be read.
     """
     steps = {step.key: step for step in read_steps(sweep, store)}
@@ -259,7 +261,8 @@ def write_pictures(
         chain = dict(enumerate(_finished_chain(last, steps, store), start=1))
         shown = {number: step for number, step in chain.items() if not stages or number in stages}
         if shown:
-            name = "-".join([name, *(f"stage{number}" for number in shown if stages)])
+            parts = [*(f"stage{n}" for n in shown if stages), *(f"class{c}" for c in classes)]
+            name = "-".join([name, *parts])
             path = store.sweep_folder(sweep) / "images" / name
             paths.append(_write_picture(path, shown, store, classes))
     return paths
@@ -274,13 +277,15 @@ def _write_picture(
     titles = [f"stage {number}" for number in stages]
     last = list(stages.values())[-1]
     names = class_names(last.key, store.folder(last.key))
-    chosen = [index for index in classes if index < len(names)] or range(len(names))
+    unknown = [label for label in classes if label >= len(names)]
+    if unknown:
+        raise ConfigError(f"there is no class {unknown[0]}: labels go from 0 to {len(names) - 1}")
     return stage_grid(
         pictures,
         path.with_name(f"{path.name}.png"),
         titles,
         class_names=names,
-        classes=chosen,
+        classes=classes,
     )
 
 

@@ -11,7 +11,7 @@ from pdd_ray.errors import ConfigError, DamagedArtifactError
 from pdd_ray.saved_sweeps import read_evaluations
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from pdd_ray.records import Record
@@ -49,23 +49,27 @@ def plot_files(
     return paths
 
 
-def read_curves(records: Iterable[Record], store: Store) -> list[Curve]:
-    """Return the training curves of the evaluations that have one, the longest of each network.
+def read_curves(records: Sequence[Record], store: Store) -> list[Curve]:
+    """Return the training curves of the evaluations that have one, after the most stages.
 
-    An evaluation of P stages continues that of P - 1 stages: its curve is theirs and its own.
+    A progressive evaluation of P stages continues that of P - 1 stages: its curve is theirs and
+    its own. In mode union every number of stages is a training of its own, and the last counts.
     """
-    found: dict[tuple[str, tuple[int, int]], Curve] = {}
-    for record in records:
-        stages = _stages_of(record.key, store)
-        if not stages:
-            continue
+    stages = {record.key: _stages_of(record.key, store) for record in records}
+    watched = [record for record in records if stages[record.key]]
+    several = len({record.model for record in watched}) > 1
+    settings: dict[str, list[Record]] = {}
+    for record in watched:
         axes = [f"{name}={value}" for name, value in record.axes.items()]
-        setting = ", ".join([record.variant, *axes, record.mode])
-        curve = Curve(setting, (record.seed, record.network), tuple(stages))
-        known = found.get((setting, curve.network))
-        if known is None or len(known.stages) < len(stages):
-            found[setting, curve.network] = curve
-    return list(found.values())
+        model = [record.model] if several else []
+        setting = ", ".join([record.variant, *axes, *model, record.mode])
+        settings.setdefault(setting, []).append(record)
+    return [
+        Curve(setting, (record.seed, record.network), tuple(stages[record.key]))
+        for setting, members in settings.items()
+        for record in members
+        if record.stages == max(member.stages for member in members)
+    ]
 
 
 def _stages_of(key: str, store: Store) -> list[tuple[list[int], list[float]]]:

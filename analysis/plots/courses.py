@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from analysis.fields import show
-from analysis.notes import estimates
 from analysis.plots.style import (
     accuracy_axis,
     bars,
@@ -123,7 +122,7 @@ def accuracy_per_phase(records: Iterable[Record], path: Path) -> Path:
             **style_of(index),  # type: ignore[arg-type]
         )
     axes.set_xticks(ticks)
-    axes.set_xlabel(f"classes seen\n\nbars: {bars(estimates(table))}")
+    axes.set_xlabel(f"classes seen\n\n{bars(table)}")
     accuracy_axis(axes)
     legend(figure)
     return save(figure, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.notes import estimates
+from analysis.plots.full import labelled_full, table_of_full
 from analysis.plots.style import (
     accuracy_axis,
     bars,
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
     from analysis.cells import Table
     from analysis.statistics import Estimate
     from pdd_ray.fingerprint import Json
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 LEAST_PLACE = 1e-3
 """Smallest value that a logarithmic axis is given."""
+MANY_DECADES = 1e3
+"""From this extent on, only powers of ten are labelled."""
 
 
 def stages_against_images(records: Iterable[Record], path: Path) -> Path:
@@ -46,7 +50,7 @@ def stages_against_images(records: Iterable[Record], path: Path) -> Path:
     names = ("method", "total_images_per_class", "mode")
     table = make_table(chosen, rows=(*names, "total_stages"), columns=())
     groups: dict[tuple[Json, ...], list[tuple[int, Estimate]]] = {}
-    for values, estimate in _rows(table):
+    for values, estimate, _ in _rows(table):
         rest = tuple(values[name] for name in table.rows if name != "total_stages")
         groups.setdefault(rest, []).append((int(str(values["total_stages"])), estimate))
     lines = {key: sorted(points, key=_stages) for key, points in groups.items() if len(points) > 1}
@@ -72,8 +76,7 @@ def stages_against_images(records: Iterable[Record], path: Path) -> Path:
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel(
-        "number of stages; images per class and stage are the total divided by it\n\n"
-        f"bars: {bars(estimates(table))}"
+        f"number of stages; images per class and stage are the total divided by it\n\n{bars(table)}"
     )
     accuracy_axis(axes)
     legend(figure)
@@ -94,14 +97,16 @@ def accuracy_against_cost(records: Iterable[Record], path: Path) -> Path:
     if not known:
         msg = "no evaluation has a known time and size; run the sweep with this version"
         raise ConfigError(msg)
-    table = make_table(known, rows=("variant",), columns=())
-    keys = {name: index for index, name in enumerate(table.rows)}
+    table = make_table([r for r in known if r.mode != "full"], rows=("variant",), columns=())
+    full = table_of_full([r for r in known if r.mode == "full"])
     shown = varying(table.rows, table.row_values)
-    figure = new_figure(len(table.row_values), width=12.0)
+    points = [(label_of(row, shown), found, keys) for row, found, keys in _rows(table)]
+    points += labelled_full(full)
+    figure = new_figure(len(points), width=12.0)
     panels = figure.subplots(1, 2, sharey=True)
     drawn: tuple[list[float], list[float]] = ([], [])
-    for index, (values, estimate) in enumerate(_rows(table)):
-        members = [r for r in known if all(_field(r, name) == values[name] for name in keys)]
+    for index, (label, estimate, keys) in enumerate(points):
+        members = [r for r in known if r.key in keys]
         places = (
             mean(r.cost_seconds or 0.0 for r in members) / 60,
             mean(r.stored_bytes for r in members) / 1e3,
@@ -112,7 +117,7 @@ def accuracy_against_cost(records: Iterable[Record], path: Path) -> Path:
                 others[-1:],
                 [100 * estimate.mean],
                 yerr=half_lengths([estimate]),
-                label=label_of(values, shown) if axes is panels[0] else None,
+                label=label if axes is panels[0] else None,
                 capsize=3,
                 markersize=7,
                 **style_of(index),
@@ -120,13 +125,23 @@ def accuracy_against_cost(records: Iterable[Record], path: Path) -> Path:
     titles = ("time of all steps that led to the set (minutes)", "size of the set (kB, float32)")
     for axes, title, found in zip(panels, titles, drawn, strict=True):
         if max(found) > 10 * min(found):  # a logarithmic axis needs decades to be read
-            axes.set_xscale("log")
+            _make_logarithmic(axes, max(found) / min(found))
         axes.set_xlabel(title)
         accuracy_axis(axes)
     panels[1].set_ylabel("")
-    figure.supxlabel(f"bars: {bars(estimates(table))}", fontsize=10)
+    figure.supxlabel(bars(table, full), fontsize=10)
     legend(figure)
     return save(figure, path)
+
+
+def _make_logarithmic(axes: Axes, extent: float) -> None:
+    """Make the horizontal axis logarithmic, with labels that have room beside each other."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if extent < MANY_DECADES else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _complete(records: Iterable[Record]) -> list[Record]:
@@ -134,17 +149,13 @@ def _complete(records: Iterable[Record]) -> list[Record]:
     return [r for r in records if r.stages == r.total_stages and r.phase == 0]
 
 
-def _rows(table: Table) -> list[tuple[dict[str, Json], Estimate]]:
+def _rows(table: Table) -> list[tuple[dict[str, Json], Estimate, frozenset[str]]]:
     found = []
     for row, cells in zip(table.row_values, table.cells, strict=True):
-        if cells[0] is not None and cells[0].estimate is not None:
-            found.append((dict(zip(table.rows, row, strict=True)), cells[0].estimate))
+        cell = cells[0]
+        if cell is not None and cell.estimate is not None:
+            found.append((dict(zip(table.rows, row, strict=True)), cell.estimate, cell.keys))
     return found
-
-
-def _field(record: Record, name: str) -> Json:
-    value: Json = record.flat().get(name)
-    return value
 
 
 def _stages(point: Sequence[object]) -> int:

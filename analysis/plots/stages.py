@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from analysis.fields import show
-from analysis.notes import estimates
+from analysis.plots.full import labelled_full, table_of_full
 from analysis.plots.style import (
     accuracy_axis,
     bars,
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 MOST_TOTALS = 2
 """More totals than this under one tick are shown as a range."""
+WIDE_RANGE = 8
+"""From this many times their least distance on, labels of ticks take turns in height."""
+FULL_DASHES = ((6, 2), (2, 2), (6, 2, 1, 2), (1, 1))
+"""Dashes of the lines of all real images, one per data set or network."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +71,12 @@ def accuracy_per_stage(records: Iterable[Record], path: Path) -> Path:
     figure = new_figure(len(lines))
     axes = figure.add_subplot()
     _draw(axes, lines)
-    for label, height in _full_lines(full):
-        axes.axhline(height, color="#555555", linestyle=(0, (6, 2)), linewidth=1.2, label=label)
+    for index, (label, estimate, _) in enumerate(labelled_full(table_of_full(full))):
+        dashes = (0, FULL_DASHES[index % len(FULL_DASHES)])
+        height = 100 * estimate.mean
+        axes.axhline(height, color="#555555", linestyle=dashes, linewidth=1.2, label=label)
     _label_axes(axes, staged)
-    axes.set_xlabel(
-        f"number of stages (images per class in total)\n\nbars: {bars(estimates(table))}"
-    )
+    axes.set_xlabel(f"number of stages (images per class in total)\n\n{bars(table)}")
     legend(figure)
     return save(figure, path)
 
@@ -89,23 +94,6 @@ def accuracy_by_mode(records: Iterable[Record], path: Path) -> Path:
         msg = "there are no two modes of evaluation after several stages; see evaluation.modes"
         raise ConfigError(msg)
     return accuracy_per_stage(chosen, path)
-
-
-def _full_lines(records: Sequence[Record]) -> list[tuple[str, float]]:
-    """Return a label and a height in percent for each network and data set of all real images."""
-    if not records:
-        return []
-    table = make_table(records, rows=("mode", "model", "dataset", "classes"), columns=())
-    names = varying(table.rows[1:], [row[1:] for row in table.row_values])
-    found = []
-    for row, cells in zip(table.row_values, table.cells, strict=True):
-        cell = cells[0]
-        if cell is not None and cell.estimate is not None:
-            values = dict(zip(table.rows, row, strict=True))
-            several = len(table.row_values) > 1
-            which = f" ({label_of(values, names)})" if several else ""
-            found.append((f"all real images{which}", 100 * cell.estimate.mean))
-    return found
 
 
 def _lines(table: Table) -> list[Line]:
@@ -142,7 +130,7 @@ def _draw(axes: Axes, lines: Sequence[Line]) -> None:
             markersize=6,
             elinewidth=1.2,
             capsize=3,
-            **style_of(settings.index(line.setting), line.mode),  # type: ignore[arg-type]
+            **style_of(index, line.mode, settings.index(line.setting)),  # type: ignore[arg-type]
         )
 
 
@@ -151,7 +139,13 @@ def _label_axes(axes: Axes, records: Iterable[Record]) -> None:
     for record in records:
         totals.setdefault(record.stages, set()).add(record.total_images_per_class)
     ticks = sorted(totals)
-    axes.set_xticks(ticks, [f"{stages}\n({_either(totals[stages])})" for stages in ticks])
+    gap = min((after - tick for tick, after in pairwise(ticks)), default=1)
+    dense = (ticks[-1] - ticks[0]) / gap >= WIDE_RANGE
+    breaks = ["\n" * (1 + index % 2 * dense) for index in range(len(ticks))]
+    axes.set_xticks(
+        ticks,
+        [f"{n}{lines}({_either(totals[n])})" for n, lines in zip(ticks, breaks, strict=True)],
+    )
     axes.set_xlim(ticks[0] - 0.5, ticks[-1] + 0.5)
     accuracy_axis(axes)
 

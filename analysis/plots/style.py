@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from analysis.fields import MODES, NOTHING, show
+from analysis.notes import estimates
 from analysis.statistics import CONFIDENCE
 from pdd_ray.errors import ConfigError
 from pdd_ray.files import write_atomically
@@ -16,18 +17,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from analysis.cells import Table
     from analysis.statistics import Estimate
     from pdd_ray.fingerprint import Json
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's palette, which colour-blind readers can tell apart (jfly.uni-koeln.de/color)."""
-MARKERS = "os^DvPX*<"
+MARKERS = "os^DvPX*<>ph"
+"""Markers, one per line: filled ones first, then the same ones hollow."""
 STYLES = ("-", "--", ":", "-.")
 """Strokes, one per mode."""
 DPI = 150
 WIDTH = 9.0
 FORMATS = ("png", "svg")
 
+_NO_BARS = "none, as nothing was repeated"
 _UNITS = {"networks": "the networks of one distilled set", "seeds": "the means of the seeds"}
 
 
@@ -59,14 +63,19 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-def style_of(index: int, mode: str | None = None) -> dict[str, str]:
-    """Return colour, marker and stroke of setting number ``index``, evaluated in ``mode``."""
-    cycle, colour = divmod(index, len(COLOURS))
+def style_of(index: int, mode: str | None = None, setting: int | None = None) -> dict[str, str]:
+    """Return colour, marker and stroke of line number ``index``.
+
+    Every line has a marker of its own, so that prints without colour are readable too. Lines of one
+    ``setting``, if they are several, share their colour; those of one ``mode`` their stroke.
+    """
+    colour = COLOURS[(index if setting is None else setting) % len(COLOURS)]
     stroke = MODES.index(mode) if mode in MODES else index % len(STYLES)
-    marker = index if mode is None else stroke + cycle * len(MODES)
+    hollow = (index // len(MARKERS)) % 2 == 1
     return {
-        "color": COLOURS[colour],
-        "marker": MARKERS[marker % len(MARKERS)],
+        "color": colour,
+        "marker": MARKERS[index % len(MARKERS)],
+        "markerfacecolor": "white" if hollow else colour,
         "linestyle": STYLES[stroke],
     }
 
@@ -78,13 +87,16 @@ def half_lengths(estimates: Iterable[Estimate]) -> list[float] | None:
     return half if any(half) else None
 
 
-def bars(estimates: Iterable[Estimate]) -> str:
-    """Return what the bars of a plot are."""
-    units = {e.interval.unit for e in estimates if e.interval is not None}
-    if not units:
-        return "none, as nothing was repeated"
+def bars(*tables: Table) -> str:
+    """Return what the bars of the accuracies in ``tables`` are, and a protocol to beware of."""
+    units = {
+        e.interval.unit for table in tables for e in estimates(table) if e.interval is not None
+    }
     over = " or ".join(_UNITS[unit] for unit in sorted(units))
-    return f"{CONFIDENCE:.0%} Student-t intervals over {over}"
+    text = f"{CONFIDENCE:.0%} Student-t intervals over {over}" if units else _NO_BARS
+    if any("reference" in table.facts.protocols for table in tables):
+        text += "\nprotocol reference: chosen on the test split, best of several tests"
+    return f"bars: {text}"
 
 
 def accuracy_axis(axes: Axes, split: str = "test") -> None:

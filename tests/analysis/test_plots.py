@@ -8,6 +8,7 @@ from PIL import Image
 
 from analysis.plots import KINDS, draw
 from analysis.plots.courses import Curve, training_curves
+from analysis.plots.style import style_of
 from pdd_ray.cli.plots import PlotKind
 from pdd_ray.errors import ConfigError
 from pdd_ray.records import Record
@@ -80,3 +81,54 @@ def test_a_curve_that_ends_early_does_not_shorten_the_others(tmp_path: Path) -> 
     short = Curve("pdd", (1, 0), CURVES[0].stages[:1])
     drawn = training_curves([*CURVES, short], tmp_path / "a.svg").read_text()
     assert "2 networks" in drawn
+
+
+def test_lines_are_told_apart_without_colour() -> None:
+    styles = [style_of(index, "progressive", setting=index) for index in range(24)]
+    shapes = {
+        (style["marker"], style["linestyle"], style["markerfacecolor"] == "white")
+        for style in styles
+    }
+    assert len(shapes) == len(styles)
+
+
+def test_modes_of_one_setting_share_its_colour_and_nothing_else() -> None:
+    modes = ("progressive", "union", "sequential")
+    styles = [style_of(index, mode, setting=1) for index, mode in enumerate(modes)]
+    assert len({style["color"] for style in styles}) == 1
+    assert len({style["marker"] for style in styles}) == len(modes)
+    assert len({style["linestyle"] for style in styles}) == len(modes)
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "cost"])
+def test_all_real_images_are_shown_once_for_all_variants_that_share_them(
+    tmp_path: Path, kind: str
+) -> None:
+    records = everything()
+    (full,) = (each for each in records if each.mode == "full")
+    shared = [replace(full, variant=variant) for variant in ("mtt", "pdd")]
+    others = [each for each in records if each.mode != "full"]
+    drawn = draw(kind, [*others, *shared], (), tmp_path / "shared.svg").read_text()
+    assert drawn.count("<!-- all real images -->") == 1
+
+
+def test_each_data_set_of_all_real_images_has_dashes_of_its_own(tmp_path: Path) -> None:
+    records = everything()
+    (full,) = (each for each in records if each.mode == "full")
+    other = replace(full, dataset="other", key="other", test_accuracy=0.7)
+    drawn = draw("accuracy", [*records, other], (), tmp_path / "two.svg").read_text()
+    dashes = {
+        part.split(";")[0]
+        for part in drawn.split("stroke-dasharray: ")[1:]
+        if "stroke: #555555" in part[:120]
+    }
+    assert len(dashes) == 2
+
+
+@pytest.mark.parametrize("kind", ["accuracy", "stages", "modes", "cost", "continual"])
+def test_the_protocol_of_the_original_codes_is_named_in_the_plot(tmp_path: Path, kind: str) -> None:
+    chosen = [replace(each, protocol="reference") for each in everything()]
+    drawn = draw(kind, chosen, (), tmp_path / "reference.svg").read_text()
+    assert "protocol reference: chosen on the test split" in drawn
+    usual = draw(kind, everything(), (), tmp_path / "usual.svg").read_text()
+    assert "protocol reference" not in usual
