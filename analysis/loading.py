@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pdd_ray.errors import ConfigError, StoreError
+from pdd_ray.errors import ConfigError, RecordFormatError, StoreError
 from pdd_ray.records import Record
 
 if TYPE_CHECKING:
@@ -27,6 +27,10 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 """What JSON values the fields of a record may have, by annotation."""
 
 
+class _OtherFormatError(ValueError):
+    """A line has other fields than this version's records."""
+
+
 def load(source: Path | str, sweep: str | None = None) -> list[Record]:
     """Return the finished evaluations that were written to ``source``, in the order of its lines.
 
@@ -38,7 +42,8 @@ def load(source: Path | str, sweep: str | None = None) -> list[Record]:
 
     Raises:
         ConfigError: if the sweep, or any, has no results in the store.
-        StoreError: if a line is no record of this version; the text names file and line.
+        RecordFormatError: if another version wrote a line.
+        StoreError: if a line is no record; the text names file and line.
     """
     source = Path(source).expanduser()
     if source.is_file() and sweep is None:
@@ -72,7 +77,8 @@ def read_lines(path: Path) -> list[Record]:
             records.append(_record(line))
         except ValueError as error:
             msg = f"{path}:{number}: {error}; run the sweep again to write its records"
-            raise StoreError(msg) from error
+            other = isinstance(error, _OtherFormatError)
+            raise (RecordFormatError(msg) if other else StoreError(msg)) from error
     return records
 
 
@@ -122,7 +128,7 @@ def _check_fields(values: Mapping[str, Any]) -> None:
         parts = [f"lacks {', '.join(lacking)}"] if lacking else []
         parts += [f"has the unknown {', '.join(unknown)}"] if unknown else []
         msg = f"a record of another format, written by another version: it {' and '.join(parts)}"
-        raise ValueError(msg)
+        raise _OtherFormatError(msg)
     for name, value in values.items():
         allowed = _TYPES[known[name]]
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):

@@ -32,6 +32,12 @@ class StoreError(PddError):
     exit_code = 4
 
 
+class RecordFormatError(StoreError):
+    """Records were written by another version."""
+
+    exit_code = 2
+
+
 class DamagedArtifactError(StoreError):
     """An artifact does not have the content that was committed; ``key`` names it."""
 

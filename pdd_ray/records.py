@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
-from pdd_ray.errors import StoreError
+from pdd_ray.errors import RecordFormatError, StoreError
 from pdd_ray.files import write_text
 
 if TYPE_CHECKING:
@@ -106,20 +106,28 @@ def read_records(path: Path) -> list[Record]:
     """Return the records of the file ``path``.
 
     Raises:
+        RecordFormatError: if another version wrote a line; formats are never mixed.
         StoreError: if the file can't be read, or holds something else.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-        return [_record(json.loads(line)) for line in lines]
+        contents = [json.loads(line) for line in lines]
+        for number, values in enumerate(contents, start=1):
+            if isinstance(values, dict):
+                _check_format(f"{path}:{number}", values)
+        return [Record(**values) for values in contents]
     except (OSError, ValueError, TypeError) as error:
         msg = f"the records {path} can't be read ({error}); run the sweep again to write them"
         raise StoreError(msg) from error
 
 
-def _record(values: dict[str, Any]) -> Record:
-    """Return ``values`` as a record; nothing may lack, so that formats are never mixed."""
+def _check_format(place: str, values: dict[str, Any]) -> None:
+    """Refuse a record that lacks fields of this version."""
     lacking = [each.name for each in fields(Record) if each.name not in values]
     if lacking:
-        msg = f"of another version: without {', '.join(lacking)}"
-        raise ValueError(msg)
-    return Record(**values)
+        named = ", ".join(lacking[:3]) + (" and others" if len(lacking) > 3 else "")
+        msg = (
+            f"{place}: a record of another version, without {named}; run the sweep again to write "
+            "its records"
+        )
+        raise RecordFormatError(msg)

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from pdd_ray.errors import StoreError
+from pdd_ray.errors import RecordFormatError, StoreError
 from pdd_ray.records import Record, read_records, write_records
 
 RECORD = Record(
@@ -49,7 +49,18 @@ def test_no_records_make_an_empty_file(tmp_path):
     assert read_records(tmp_path / "records.jsonl") == []
 
 
-@pytest.mark.parametrize("content", [None, "{", '{"sweep": "s"}', '{"other": 1}', "[1]"])
+def test_records_of_another_version_are_refused_with_their_line(tmp_path):
+    path = tmp_path / "records.jsonl"
+    write_records(path, [RECORD])
+    old = {name: value for name, value in asdict(RECORD).items() if name != "protocol"}
+    path.write_text(path.read_text() + json.dumps(old) + "\n")
+    message = r"records\.jsonl:2: a record of another version, without protocol; run"
+    with pytest.raises(RecordFormatError, match=message) as caught:
+        read_records(path)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]"])
 def test_other_content_is_refused_with_the_path(tmp_path, content):
     path = tmp_path / "records.jsonl"
     if content is not None:
