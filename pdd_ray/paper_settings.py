@@ -108,28 +108,16 @@ def differences(own: Mapping[str, str], paper: Mapping[str, str]) -> tuple[str, 
 
 def _texts(spec: ExperimentSpec) -> dict[str, str]:
     """Return all settings that count as texts, by dotted key, with what recipes say filled in."""
-    values = spec.to_json()
-    values["transition"] = spec.transition_training().to_json()
-    values["evaluation"] = _evaluation(spec)
     sizes = [str(stage.images_per_class) for stage in spec.stages]
     equal = len(set(sizes)) == 1
     shape = f"{len(sizes)} x {sizes[0]}" if equal else " + ".join(sizes)
-    flat = {"stages": shape, **dict(_flatten(values, ""))}
+    flat = {"stages": shape, **dict(_flatten(spec.filled_in(), ""))}
     return {
         key: text
         for key, text in flat.items()
         if not key.endswith("].images_per_class")
         and not any(key == ignored or key.startswith(ignored + ".") for ignored in IGNORED)
     }
-
-
-def _evaluation(spec: ExperimentSpec) -> dict[str, Json]:
-    single_stage = spec.evaluation.epochs_per_stage(1, spec.evaluation_recipe)
-    values = spec.evaluation.to_json()
-    rule = values["epochs"]
-    training = spec.evaluation_training(single_stage).to_json()
-    resolved = {"recipe": None, "single_stage_epochs": single_stage, "epochs": rule}
-    return {**values, **training, **resolved}
 
 
 def _flatten(value: Json, key: str) -> Iterator[tuple[str, str]]:

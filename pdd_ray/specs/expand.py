@@ -83,7 +83,7 @@ def checked_settings(sweep: Node) -> list[tuple[Setting, ExperimentSpec]]:
             problems.update(dict.fromkeys(str(error).splitlines()))
             continue
         checked.append((setting, spec))
-        first = known.setdefault(digest([setting.variant, spec.to_json()]), setting)
+        first = known.setdefault(digest([setting.variant, spec.filled_in()]), setting)
         if first is not setting:
             problems[_same_experiment(setting, first)] = None
     if problems:

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pdd_ray.fingerprint import Json
 from pdd_ray.specs.base import FrozenModel
 from pdd_ray.specs.continual import ContinualSpec
 from pdd_ray.specs.data import DataSpec
@@ -129,6 +130,20 @@ class ExperimentSpec(FrozenModel):
     def evaluation_training(self, epochs: int) -> SyntheticTrainingSpec:
         """Return how networks are trained for ``epochs`` epochs to evaluate the images."""
         return self.evaluation.resolved(self.evaluation_recipe, epochs)
+
+    def filled_in(self) -> dict[str, Json]:
+        """Return all settings, with those that follow from recipes in the place of `null`."""
+        values = self.to_json()
+        single_stage = self.evaluation.epochs_per_stage(1, self.evaluation_recipe)
+        values["transition"] = self.transition_training().to_json()
+        values["evaluation"] = {
+            **self.evaluation.to_json(),
+            **self.evaluation_training(single_stage).to_json(),
+            "recipe": None,
+            "single_stage_epochs": single_stage,
+            "epochs": self.evaluation.epochs,
+        }
+        return values
 
     @property
     def reference_tests(self) -> int:

@@ -125,6 +125,11 @@ def test_two_points_of_a_grid_that_make_the_same_experiment_are_refused():
     )
 
 
+def test_a_value_that_is_the_recipe_s_own_is_the_same_experiment():
+    with pytest.raises(ConfigError, match=r"grid\.transition\.epochs\[1\]: two points of the grid"):
+        sweep_of(grid={"transition.epochs": [None, 1000]})
+
+
 def test_the_same_experiment_under_two_variants_is_kept():
     assert [e.variant for e in expand(sweep_of(variants={"a": {}, "b": {}}))] == ["a", "b"]
 
