@@ -14,6 +14,7 @@ from pdd_ray import costs
 from pdd_ray.data.facts import step_config
 from pdd_ray.experiments import experiment_id
 from pdd_ray.specs.methods.base import DistillationSpec
+from pdd_ray.specs.model import has_batch_norm
 from pdd_ray.steps import Cost, Resources, Step
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class StagePlanner:
             config["chosen_on"] = "test"
         if stage > 1 and method.chooses_iterates and not getattr(method, "conditioning", True):
             config["chosen_with"] = "own set"  # so that keys differ from those of another meaning
+        config |= self._batch_norm()
         inputs |= self._networks(stage, method, config)
         return self.step(
             "stage" if method.distills else "selection",
@@ -141,9 +143,14 @@ class StagePlanner:
     def _features(self) -> Step:
         """Return the features of the real images under the first expert."""
         inputs = {"data": self.data(), "expert": self.expert(1, 0)}
-        config: dict[str, Json] = {"model": self._model}
+        config: dict[str, Json] = {"model": self._model, **self._batch_norm()}
         cost = self.costs.features()
         return self.step("features", "pdd_ray.features:run", "features", config, inputs, cost)
+
+    def _batch_norm(self) -> dict[str, Json]:
+        """Return what keeps keys apart from those of networks with initial running statistics."""
+        batch_norm = has_batch_norm(self.spec.model)
+        return {"batch_norm": "statistics of the train images"} if batch_norm else {}
 
     def _start(self, stage: int, chain: int) -> Step:
         """Return the transition of ``chain`` to theta_stage (stage > 1)."""

@@ -621,3 +621,11 @@ def test_classes_that_do_not_divide_into_phases_are_refused():
     message = r"3 classes do not divide into 2 phases of the same size; .*can be 3"
     with pytest.raises(ConfigError, match=message):
         plan_of(continual={"phases": 2})
+
+
+@pytest.mark.parametrize(("norm", "named"), [("instance", False), ("batch", True)])
+def test_keys_say_where_the_statistics_of_batch_norm_are_from(norm, named):
+    changes = {"model.norm": norm, "stages": {"count": 1, "images_per_class": 1}}
+    steps = by_name(plan_of(method={"name": "herding"}, **changes))
+    for name in ("features", "stage1"):
+        assert ("batch_norm" in steps[name].config) is named
