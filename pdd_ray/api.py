@@ -269,7 +269,7 @@ def table(
         ConfigError: if the sweep was not run on the store, or has no such table.
         StoreError: if there is no store, or it can't be read.
     """
-    from pdd_ray.outputs import COMPARISONS, Pivot, table_text
+    from pdd_ray.outputs import COMPARISONS, Pivot, collection_text
 
     if compare is not None and compare not in COMPARISONS:
         raise ConfigError(f"no ready-made table {compare!r}; there is {', '.join(COMPARISONS)}")
@@ -278,13 +278,7 @@ def table(
         msg = "compare is a table by itself: not with rows, columns, baseline or choose"
         raise ConfigError(msg)
     opened = _existing(store)
-    texts = {
-        found.name: table_text(found, opened, form, compare, pivot)
-        for found in _saved(sweep, opened).sweeps
-    }
-    if len(texts) == 1:
-        return next(iter(texts.values()))
-    return "\n".join(f"## {name}\n\n{text}" for name, text in texts.items())
+    return collection_text(_saved(sweep, opened), opened, form, compare, pivot)
 
 
 def plots(
@@ -308,17 +302,18 @@ def plots(
         ConfigError: if the sweep was not run on the store, or has nothing of a kind asked for.
         StoreError: if there is no store, or it can't be read.
     """
-    from pdd_ray.plotting import plot_files
+    from pdd_ray.plotting import plot_files, plot_folder
 
     opened = _existing(store)
-    names = _saved_names(sweep, opened)
-    paths: list[Path] = []
-    for name in names:
-        folder = opened.sweep_folder(name) if output is None else Path(output)
-        if output is not None and len(names) > 1:
-            folder = Path(output) / name
-        paths += plot_files(name, opened, folder, form, kinds)
-    return paths
+    found = _saved(sweep, opened)
+    base = None if output is None else Path(output)
+    return [
+        path
+        for each in found.sweeps
+        for path in plot_files(
+            each.name, opened, plot_folder(each.name, found, opened, base), form, kinds
+        )
+    ]
 
 
 def pictures(
@@ -437,19 +432,14 @@ def load_set(source: str | Path, *, store: StoreLike = None) -> SyntheticSet:
 
 
 def _prepare(sweep: Sweep, overrides: Sequence[str], store: Store) -> PreparedRun:
-    from pdd_ray.outputs import check_table
-    from pdd_ray.sweeping import prepare
+    from pdd_ray.cli.run import prepare_checked
 
-    prepared = prepare(_load(sweep, overrides, store), store)
-    for planned in prepared.plans:
-        check_table(planned)
-    return prepared
+    return prepare_checked(_load(sweep, overrides, store), store)
 
 
 def _load(sweep: Sweep, overrides: Sequence[str], store: Store) -> Collection:
     if isinstance(sweep, SweepSpec | Mapping):
-        found = sweep_from(_content(sweep), overrides)
-        return Collection(found.name, found.description, (found,))
+        return Collection.of(sweep_from(_content(sweep), overrides))
     return load_collection(str(sweep), overrides, store)
 
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter
 
 from pdd_ray.data.dataset import load_dataset, only_classes
-from pdd_ray.evaluation import RESULT_FILE, STATE_FILE
+from pdd_ray.evaluation import RESULT_FILE, STATE_FILE, tested
 from pdd_ray.files import write_json
 from pdd_ray.models.factory import create_model
 from pdd_ray.seeding import generator
@@ -25,7 +25,6 @@ from pdd_ray.synthetic import load_synthetic_set
 from pdd_ray.training import (
     PeriodicSave,
     TrainingState,
-    accuracy,
     learning_rates,
     mean_cross_entropy,
     recipe_batches,
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pdd_ray.data.dataset import Dataset
     from pdd_ray.steps import StepContext
     from pdd_ray.synthetic import SyntheticSet
     from pdd_ray.training import Loss
@@ -77,7 +75,10 @@ def run(context: StepContext) -> None:
 
         part = _Part(images.to(context.device), targets.to(context.device), rates, names)
         _train_part(context, state, part, training, loss_of, report)
-    _write_result(context, state, dataset, spec.learning_rate)
+    result = tested(state.model, dataset, spec.learning_rate)
+    write_json(context.output / RESULT_FILE, result)
+    state.buffers = None
+    state.save(context.output / STATE_FILE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,20 +200,3 @@ def _continued(
 
 def _head(model: nn.Module) -> nn.Linear:
     return cast("nn.Linear", list(model.children())[-1])
-
-
-def _write_result(
-    context: StepContext, state: TrainingState, dataset: Dataset, learning_rate: float
-) -> None:
-    """Write the accuracies on all classes seen, after the last epoch."""
-    result = {
-        "test_accuracy": accuracy(state.model, dataset.test_images, dataset.test_labels),
-        "validation_accuracy": accuracy(
-            state.model, dataset.validation_images, dataset.validation_labels
-        ),
-        "test_images": len(dataset.test_labels),
-        "step_size": learning_rate,
-    }
-    write_json(context.output / RESULT_FILE, result)
-    state.buffers = None
-    state.save(context.output / STATE_FILE)

@@ -141,7 +141,7 @@ class _Watch:
         if epoch in self._tested and len(self._tested) > 1:
             found = accuracy(self._model, data.test_images, data.test_labels)
             self.points["test_accuracy"][str(epoch)] = found
-        if epoch in self._seen | self._tested:
+        if any(str(epoch) in points for points in self.points.values()):
             write_json(self._path, self.points)
 
     @property
@@ -162,6 +162,18 @@ def evenly_spaced(epochs: int, points: int) -> frozenset[int]:
     return frozenset(max(1, round(epochs * (k + 1) / points)) for k in range(points))
 
 
+def tested(model: nn.Module, dataset: Dataset, step_size: float) -> dict[str, float]:
+    """Return the accuracies of ``model`` on both held-out splits, as results have them."""
+    return {
+        "test_accuracy": accuracy(model, dataset.test_images, dataset.test_labels),
+        "validation_accuracy": accuracy(
+            model, dataset.validation_images, dataset.validation_labels
+        ),
+        "test_images": len(dataset.test_labels),
+        "step_size": step_size,
+    }
+
+
 def _write_result(
     context: StepContext,
     dataset: Dataset,
@@ -173,18 +185,12 @@ def _write_result(
 
     Under the protocol of the original codes the test accuracy is the best of several tests.
     """
-    last = accuracy(model, dataset.test_images, dataset.test_labels)
-    best = watch.best_test if watch else None
-    result = {
-        "test_accuracy": last if best is None else best,
-        "validation_accuracy": accuracy(
-            model, dataset.validation_images, dataset.validation_labels
-        ),
-        "test_images": len(dataset.test_labels),
-        "step_size": step_size,
-    }
-    if best is not None:
-        result["last_test_accuracy"] = last
+    result = tested(model, dataset, step_size)
+    if watch and watch.best_test is not None:
+        result |= {
+            "last_test_accuracy": result["test_accuracy"],
+            "test_accuracy": watch.best_test,
+        }
     write_json(context.output / RESULT_FILE, result)
     if watch and (curve := watch.curve()):
         write_json(context.output / CURVE_FILE, curve)

@@ -19,7 +19,7 @@ from pdd_ray.specs.expand import BASE_VARIANT
 from pdd_ray.specs.sweep import TableSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from analysis.cells import Table
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pdd_ray.progressive import SweepPlan
     from pdd_ray.records import Record
     from pdd_ray.saved_sweeps import SavedStep
+    from pdd_ray.specs.load import Collection
     from pdd_ray.specs.sweep import SweepSpec
     from pdd_ray.store import Store
 
@@ -114,6 +115,19 @@ def tables_text(
         content = {"schema": "pdd-ray/tables/1", "tables": tables}
         return json.dumps(content, indent=1, sort_keys=True) + "\n"
     return "\n".join(f"{_heading(name, form)}\n\n{text}" for name, text in texts.items())
+
+
+def collection_text(
+    found: Collection,
+    store: Store,
+    form: str = "md",
+    comparison: str | None = None,
+    pivot: Pivot | None = None,
+) -> str:
+    """Return the table of a sweep, or the tables of a collection; see :func:`table_text`."""
+    if found.single:
+        return table_text(found.sweeps[0], store, form, comparison, pivot)
+    return tables_text(found.sweeps, store, form, comparison, pivot)
 
 
 def _heading(name: str, form: str) -> str:
@@ -235,7 +249,7 @@ def write_pictures(
     store: Store,
     *,
     all_seeds: bool = False,
-    stages: Collection[int] = (),
+    stages: Sequence[int] = (),
     classes: Sequence[int] = (),
 ) -> list[Path]:
     """Write one picture per experiment, its stages side by side, and return where.

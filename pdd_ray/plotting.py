@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdd_ray.records import Record
+    from pdd_ray.specs.load import Collection
     from pdd_ray.store import Store
 
 CURVE_FILE = "curve.json"
@@ -47,6 +48,16 @@ def plot_files(
             if kinds:
                 raise ConfigError(f"plot {kind} of {sweep}: {error}") from error
     return paths
+
+
+def plot_folder(sweep: str, found: Collection, store: Store, output: Path | None) -> Path:
+    """Return where plots of ``sweep`` are written: its own folder, or ``output``.
+
+    Of a collection each sweep has a folder below ``output``.
+    """
+    if output is None:
+        return store.sweep_folder(sweep)
+    return output if found.single else output / sweep
 
 
 def read_curves(records: Sequence[Record], store: Store) -> list[Curve]:

@@ -139,8 +139,7 @@ def find_saved_collection(source: str, store: Store) -> Collection:
         ConfigError: if no such sweep was run on the store.
     """
     if source in store.sweep_names():
-        sweep = find_saved_sweep(source, store)
-        return Collection(sweep.name, sweep.description, (sweep,))
+        return Collection.of(find_saved_sweep(source, store))
     if source in store.collection_names():
         saved = json.loads((store.sweep_folder(source) / "collection.json").read_text("utf-8"))
         names = [str(name) for name in saved["sweeps"]]

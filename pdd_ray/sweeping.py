@@ -82,7 +82,7 @@ def prepare(sweeps: SweepSpec | Collection, store: Store) -> PreparedRun:
         return read_facts(spec, store.root / "facts")
 
     if not isinstance(sweeps, Collection):
-        sweeps = Collection(sweeps.name, sweeps.description, (sweeps,))
+        sweeps = Collection.of(sweeps)
     experiments = [expand(sweep) for sweep in sweeps.sweeps]
     plans = tuple(
         plan_sweep(sweep, found, facts)

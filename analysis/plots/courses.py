@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from analysis.fields import show
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
+    from analysis.statistics import Estimate
     from pdd_ray.records import Record
 
 
@@ -75,8 +77,8 @@ def training_curves(curves: Iterable[Curve], path: Path) -> Path:
         )
         low, high = ([100 * end(values) for values in by_epoch] for end in (min, max))
         axes.fill_between(epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
-        borders |= {sum(ends[:n]) for ends in [_lengths(members, longest)] for n in range(longest)}
-    for border in sorted(borders - {0}):
+        borders |= set(accumulate(_lengths(members, longest)[:-1]))
+    for border in sorted(borders):
         axes.axvline(border, color="#999999", linewidth=0.8, linestyle=(0, (2, 2)))
     axes.set_xlabel(
         "epochs; dashed lines: the next stage begins\n\nbands: lowest to highest network"
@@ -102,7 +104,7 @@ def accuracy_per_phase(records: Iterable[Record], path: Path) -> Path:
     shown = varying(names, [[row[name] for name in names] for row in rows])
     figure = new_figure(len(rows))
     axes = figure.add_subplot()
-    lines: dict[str, list[tuple[int, object]]] = {}
+    lines: dict[str, list[tuple[int, Estimate]]] = {}
     for row, cells in zip(rows, table.cells, strict=True):
         for classes, cell in zip(ticks, cells, strict=True):
             if cell is not None and cell.estimate is not None:
@@ -114,8 +116,8 @@ def accuracy_per_phase(records: Iterable[Record], path: Path) -> Path:
         found = [estimate for _, estimate in points]
         axes.errorbar(
             [classes + shift for classes, _ in points],
-            [100 * estimate.mean for estimate in found],  # type: ignore[attr-defined]
-            yerr=half_lengths(found),  # type: ignore[arg-type]
+            [100 * estimate.mean for estimate in found],
+            yerr=half_lengths(found),
             label=label,
             capsize=3,
             linewidth=1.6,

@@ -54,15 +54,13 @@ def plot(
 
     Their paths go to stdout.
     """
-    from pdd_ray.plotting import plot_files
+    from pdd_ray.plotting import plot_files, plot_folder
     from pdd_ray.saved_sweeps import find_saved_collection
 
     opened = existing_store(store)
     found = find_saved_collection(sweep, opened)
     for each in found.sweeps:
-        folder = opened.sweep_folder(each.name) if output is None else output
-        if output is not None and not found.single:
-            folder = output / each.name
+        folder = plot_folder(each.name, found, opened, output)
         kinds = [entry.value for entry in kind or ()]
         paths = plot_files(each.name, opened, folder, form.value, kinds)
         if not paths:

@@ -79,7 +79,7 @@ def table(
 
     Shows what is finished, also while the sweep runs.
     """
-    from pdd_ray.outputs import Pivot, table_text, tables_text
+    from pdd_ray.outputs import Pivot, collection_text
     from pdd_ray.saved_sweeps import find_saved_collection
 
     pivot = Pivot(_names(rows), _names(cols), baseline, _names(choose))
@@ -88,10 +88,7 @@ def table(
         raise ConfigError(msg)
     opened = existing_store(store)
     found = find_saved_collection(sweep, opened)
-    if found.single:
-        text = table_text(found.sweeps[0], opened, form.value, compare, pivot)
-    else:
-        text = tables_text(found.sweeps, opened, form.value, compare, pivot)
+    text = collection_text(found, opened, form.value, compare, pivot)
     if output is None:
         show(text)
         return

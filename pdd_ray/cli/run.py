@@ -20,6 +20,7 @@ from pdd_ray.store import Store
 
 if TYPE_CHECKING:
     from pdd_ray.runtime.interface import RunOptions
+    from pdd_ray.specs.load import Collection
     from pdd_ray.sweeping import PreparedRun
 
 MOST_PICTURES = 4
@@ -108,13 +109,24 @@ def plan(
 
 
 def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedRun:
-    from pdd_ray.outputs import check_table
     from pdd_ray.specs.load import load_collection
+
+    return prepare_checked(load_collection(sweep, overrides or (), store), store)
+
+
+def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
+    """Return ``sweeps`` planned on ``store``, their tables checked.
+
+    Raises:
+        ConfigError: if a sweep can't be carried out, or its table can't be made.
+        DataError: if a data set can't be read.
+    """
+    from pdd_ray.outputs import check_table
     from pdd_ray.sweeping import prepare
 
-    prepared = prepare(load_collection(sweep, overrides or (), store), store)
-    for plan in prepared.plans:
-        check_table(plan)
+    prepared = prepare(sweeps, store)
+    for planned in prepared.plans:
+        check_table(planned)
     return prepared
 
 

@@ -43,6 +43,11 @@ class Collection:
     description: str
     sweeps: tuple[SweepSpec, ...]
 
+    @classmethod
+    def of(cls, sweep: SweepSpec) -> Collection:
+        """Return ``sweep`` as a collection of itself."""
+        return cls(sweep.name, sweep.description, (sweep,))
+
     @property
     def single(self) -> bool:
         """Whether it is a sweep by itself."""
@@ -65,8 +70,7 @@ def load_collection(
     text, name, folder = _read(source, store)
     root = yaml.parse(text, name)
     if root.get("sweeps") is None:
-        sweep = load_sweep(source, overrides, store)
-        return Collection(sweep.name, sweep.description, (sweep,))
+        return Collection.of(load_sweep(source, overrides, store))
     spec = validate(CollectionSpec, root)
     sweeps = tuple(load_sweep(_member(entry, folder), overrides, store) for entry in spec.sweeps)
     names = [sweep.name for sweep in sweeps]
