@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import time
 
+from pdd_ray.operations import Operation
 from pdd_ray.runtime.cluster import start_local
 from pdd_ray.runtime.run import NoDisplay, RunOptions, run_on_ray
 from pdd_ray.steps import Step, StepContext
@@ -29,12 +30,10 @@ def chain(length: int) -> list[Step]:
     for number in range(length):
         steps.append(
             Step(
-                kind="stage",
-                function="overhead:empty",
+                Operation("stage", "overhead:empty", runs_as="trial"),
                 config={"number": number},
                 inputs={"previous": steps[-1]} if steps else {},
                 label=f"stage {number + 1}",
-                runs_as="trial",
             )
         )
     return steps

@@ -411,11 +411,12 @@ def load_set(source: str | Path, *, store: StoreLike = None) -> SyntheticSet:
         FormatError: if the file is not a distilled set of this version.
         StoreError: if there is no store.
     """
+    from pdd_ray.artifact_files import SYNTHETIC_SET
     from pdd_ray.saved_sweeps import find_step
-    from pdd_ray.synthetic import FILE, load_synthetic_set
+    from pdd_ray.synthetic import load_synthetic_set
 
     path = Path(source).expanduser()
-    if path.name == FILE:
+    if path.name == SYNTHETIC_SET:
         return load_synthetic_set(path.parent)
     if path.is_dir():
         return load_synthetic_set(path)
@@ -425,7 +426,7 @@ def load_set(source: str | Path, *, store: StoreLike = None) -> SyntheticSet:
     if not opened.exists(step.key):
         msg = f"{step.label} is not finished yet; `pdd-ray status` tells how far its sweep is"
         raise ConfigError(msg)
-    if not (folder / FILE).is_file():
+    if not (folder / SYNTHETIC_SET).is_file():
         msg = f"{step.label} ({step.kind}) makes no images; stages do: pdd/seed0/stage2"
         raise ConfigError(msg)
     return load_synthetic_set(folder)

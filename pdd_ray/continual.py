@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from pydantic import TypeAdapter
 
+from pdd_ray.artifact_files import RESULT, TRAINED_NETWORK
 from pdd_ray.data.dataset import load_dataset, only_classes
-from pdd_ray.evaluation import RESULT_FILE, STATE_FILE, tested
+from pdd_ray.evaluation import tested
 from pdd_ray.files import write_json
 from pdd_ray.models.factory import create_model
 from pdd_ray.seeding import generator
@@ -76,9 +77,9 @@ def run(context: StepContext) -> None:
         part = _Part(images.to(context.device), targets.to(context.device), rates, names)
         _train_part(context, state, part, training, loss_of, report)
     result = tested(state.model, dataset, spec.learning_rate)
-    write_json(context.output / RESULT_FILE, result)
+    write_json(context.output / RESULT, result)
     state.buffers = None
-    state.save(context.output / STATE_FILE)
+    state.save(context.output / TRAINED_NETWORK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +188,7 @@ def _continued(
     The rows of its head for the ``known`` classes are copied; those of new classes stay fresh.
     """
     former = TrainingState(_network(context, shape, known).to(context.device))
-    former.load(context.inputs["previous"] / STATE_FILE)
+    former.load(context.inputs["previous"] / TRAINED_NETWORK)
     head = _head(state.model)
     weight, bias = head.weight.detach().clone(), head.bias.detach().clone()
     weight[:known] = _head(former.model).weight.detach()

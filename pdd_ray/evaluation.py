@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from pdd_ray.artifact_files import RESULT, TRAINED_NETWORK, TRAINING_CURVE
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.files import write_json
 from pdd_ray.models.factory import create_model
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from pdd_ray.data.dataset import Dataset
     from pdd_ray.steps import StepContext
 
-STATE_FILE = "state.safetensors"
-RESULT_FILE = "result.json"
-CURVE_FILE = "curve.json"
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
@@ -58,7 +56,7 @@ def run(context: StepContext) -> None:
     rates = learning_rates(training, step_size)
     names = ("evaluation", config["network"], "stage", union.stages)
     batches = recipe_batches(images, training, config["seed"], *names)
-    save = PeriodicSave(lambda: state.save(context.partial / STATE_FILE))
+    save = PeriodicSave(lambda: state.save(context.partial / TRAINED_NETWORK))
 
     watch = _Watch(context, dataset, state.model, len(rates))
 
@@ -70,7 +68,7 @@ def run(context: StepContext) -> None:
     train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)
     _write_result(context, dataset, state.model, step_size, watch)
     state.epoch = 0
-    state.save(context.output / STATE_FILE)
+    state.save(context.output / TRAINED_NETWORK)
 
 
 def run_full(context: StepContext) -> None:
@@ -86,7 +84,7 @@ def run_full(context: StepContext) -> None:
     rates = learning_rates(training, training.learning_rate)
     names = ("evaluation", config["network"], "full")
     batches = recipe_batches(images, training, config["seed"], *names)
-    save = PeriodicSave(lambda: state.save(context.partial / STATE_FILE))
+    save = PeriodicSave(lambda: state.save(context.partial / TRAINED_NETWORK))
 
     def after_epoch(epoch: int, loss: float) -> None:
         context.report({"fraction": epoch / len(rates), "loss": loss})
@@ -103,11 +101,11 @@ def _first_state(context: StepContext, dataset: Dataset) -> TrainingState:
     source = generator(config["seed"], "evaluation", config["network"], "start")
     model = create_model(spec, dataset.shape, dataset.num_classes, source)
     state = TrainingState(model.to(context.device))
-    partial = context.partial / STATE_FILE
+    partial = context.partial / TRAINED_NETWORK
     if partial.exists():
         state.load(partial)
     elif "previous" in context.inputs:
-        state.load(context.inputs["previous"] / STATE_FILE)
+        state.load(context.inputs["previous"] / TRAINED_NETWORK)
         if not config["carry_momentum"]:
             state.buffers = None
     return state
@@ -125,7 +123,7 @@ class _Watch:
     ) -> None:
         self._dataset = dataset
         self._model = model
-        self._path = context.partial / CURVE_FILE
+        self._path = context.partial / TRAINING_CURVE
         self._seen = evenly_spaced(epochs, context.config.get("curve_points", 0))
         self._tested = evenly_spaced(epochs, context.config.get("tests", 1))
         self.points: dict[str, dict[str, float]] = {"validation_accuracy": {}, "test_accuracy": {}}
@@ -191,6 +189,6 @@ def _write_result(
             "last_test_accuracy": result["test_accuracy"],
             "test_accuracy": watch.best_test,
         }
-    write_json(context.output / RESULT_FILE, result)
+    write_json(context.output / RESULT, result)
     if watch and (curve := watch.curve()):
-        write_json(context.output / CURVE_FILE, curve)
+        write_json(context.output / TRAINING_CURVE, curve)

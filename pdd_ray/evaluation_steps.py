@@ -11,6 +11,7 @@ from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING
 
+from pdd_ray import operations
 from pdd_ray.phases import class_phases, phase_facts, phase_step_config
 from pdd_ray.stage_steps import StagePlanner
 
@@ -114,8 +115,7 @@ class _EvaluationPlanner:
             }
             yield PlannedEvaluation(
                 step=self.planner.step(
-                    "evaluation",
-                    "pdd_ray.evaluation:run_full",
+                    operations.FULL_EVALUATION,
                     f"full-e{training.epochs}/{model.label}/network{network}",
                     config,
                     {"data": self.planner.data()},
@@ -156,8 +156,7 @@ class _EvaluationPlanner:
         if self.spec.protocol == "reference":
             config["tests"] = self.spec.reference_tests
         return self.planner.step(
-            "evaluation",
-            "pdd_ray.evaluation:run",
+            operations.EVALUATION,
             f"{mode}{stages}-e{epochs}/{model.label}/network{network}",
             config,
             inputs,
@@ -215,8 +214,7 @@ class _ContinualPlanner:
     def _data(self, phase: int, classes: list[int]) -> Step:
         """Return the step that gives the classes of ``phase``, numbered from 0."""
         return self.whole.step(
-            "data",
-            "pdd_ray.data.step:run_classes",
+            operations.CLASSES,
             f"phase{phase}/data",
             phase_step_config(classes),
             {"data": self.whole.data()},
@@ -253,8 +251,7 @@ class _ContinualPlanner:
             "continual": self.spec.to_json(),
         }
         return self.whole.step(
-            "evaluation",
-            "pdd_ray.continual:run",
+            operations.CONTINUAL_EVALUATION,
             f"phase{phase}/{mode}-e{epochs}/{model.label}/network{network}",
             config,
             inputs,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter
 
+from pdd_ray.artifact_files import FEATURES
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.specs.model import ModelSpec
 from pdd_ray.tensors import load_tensors, save_tensors
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from pdd_ray.steps import StepContext
 
-FILE = "features.safetensors"
 BATCH = 256
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
@@ -38,10 +38,10 @@ def run(context: StepContext) -> None:
     model = last_network(trajectory, spec, dataset.train_images, dataset.num_classes)
     embedding = model[:-1]
     features = torch.cat([embedding(batch) for batch in dataset.train_images.split(BATCH)])
-    save_tensors(context.output / FILE, {"features": features.cpu()}, {})
+    save_tensors(context.output / FEATURES, {"features": features.cpu()}, {})
 
 
 def load_features(folder: Path) -> Tensor:
     """Return the features that :func:`run` wrote to ``folder``, float32 [N, D]."""
-    tensors, _ = load_tensors(folder / FILE)
+    tensors, _ = load_tensors(folder / FEATURES)
     return tensors["features"]

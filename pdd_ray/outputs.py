@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from analysis import layouts
 from analysis.rendering import render
+from pdd_ray import artifact_files
 from pdd_ray.errors import ConfigError
 from pdd_ray.files import write_text
 from pdd_ray.paper_settings import published_beside
@@ -30,10 +31,6 @@ if TYPE_CHECKING:
     from pdd_ray.specs.load import Collection
     from pdd_ray.specs.sweep import SweepSpec
     from pdd_ray.store import Store
-
-STAGE_PICTURE = "images.png"
-"""File of a stage's artifact that shows its new images."""
-
 
 COMPARISONS = layouts.COMPARISONS
 """Ready-made tables by name, besides the one that a sweep describes."""
@@ -287,7 +284,7 @@ def _write_picture(
 ) -> Path:
     from analysis.images import stage_grid
 
-    pictures = [store.folder(stage.key) / STAGE_PICTURE for stage in stages.values()]
+    pictures = [store.folder(stage.key) / artifact_files.PICTURE for stage in stages.values()]
     titles = [f"stage {number}" for number in stages]
     last = list(stages.values())[-1]
     names = class_names(last.key, store.folder(last.key))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.plots.courses import Curve
 from analysis.plots.kinds import KINDS, draw
+from pdd_ray.artifact_files import TRAINING_CURVE
 from pdd_ray.errors import ConfigError, DamagedArtifactError
 from pdd_ray.saved_sweeps import read_evaluations
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from pdd_ray.records import Record
     from pdd_ray.specs.load import Collection
     from pdd_ray.store import Store
-
-CURVE_FILE = "curve.json"
-"""File of an evaluation's artifact with accuracies while the network was trained."""
 
 
 def plot_files(
@@ -88,13 +86,15 @@ def _stages_of(key: str, store: Store) -> list[tuple[list[int], list[float]]]:
     stages: list[tuple[list[int], list[float]]] = []
     current: str | None = key
     while current is not None:
-        path = store.folder(current) / CURVE_FILE
+        path = store.folder(current) / TRAINING_CURVE
         if not path.is_file():
             return []
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             stages.insert(0, (content["epochs"], content["validation_accuracy"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DamagedArtifactError(current, f"{CURVE_FILE} can't be read ({error})") from error
+            raise DamagedArtifactError(
+                current, f"{TRAINING_CURVE} can't be read ({error})"
+            ) from error
         current = store.manifest(current)["inputs"].get("previous")
     return stages

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pdd_ray import artifact_files
 from pdd_ray.errors import DamagedArtifactError
 from pdd_ray.evaluation_steps import PlannedEvaluation, planned_evaluations
 from pdd_ray.experiments import check_experiment
+from pdd_ray.operations import EVALUATION, kind_of
 from pdd_ray.records import Record
 from pdd_ray.specs.methods.base import DistillationSpec
 from pdd_ray.steps import Step, topological
@@ -148,10 +150,10 @@ def _dataset_name(spec: DataSpec) -> str:
 
 def _with_results(planned: Record, store: Store, cost: _CostOfSets) -> Record:
     try:
-        text = (store.folder(planned.key) / "result.json").read_text(encoding="utf-8")
+        text = (store.folder(planned.key) / artifact_files.RESULT).read_text(encoding="utf-8")
         result = {name: json.loads(text)[name] for name in RESULTS}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = f"its result.json can't be read ({error})"
+        reason = f"its {artifact_files.RESULT} can't be read ({error})"
         raise DamagedArtifactError(planned.key, reason) from error
     manifest = store.manifest(planned.key)
     return replace(
@@ -180,7 +182,7 @@ class _CostOfSets:
             if not self._store.exists(key):
                 return None
             seconds, inputs = self._made_by(key)
-            seen[key] = 0.0 if key.startswith("evaluation-") else seconds
+            seen[key] = 0.0 if kind_of(key) == EVALUATION.kind else seconds
             waiting += inputs
         return math.fsum(seen.values())
 

@@ -19,30 +19,18 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.errors import ConfigError, StoreError
 from pdd_ray.files import write_json, write_text
+from pdd_ray.operations import in_order
 from pdd_ray.progressive import finished_records, planned_records
 from pdd_ray.records import Record, read_records, write_records
 from pdd_ray.specs.load import Collection, load_collection, load_sweep, resolved
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from pdd_ray.progressive import SweepPlan
     from pdd_ray.specs.sweep import SweepSpec
     from pdd_ray.store import Store
-
-
-KINDS = (
-    "data",
-    "scores",
-    "start",
-    "expert",
-    "features",
-    "stage",
-    "selection",
-    "evaluation",
-)
-"""Kinds of steps in the order of the method; others come after them."""
 
 
 class State(StrEnum):
@@ -91,12 +79,6 @@ class SweepStatus:
     def kinds(self) -> tuple[str, ...]:
         """The kinds of steps, in the order of the method."""
         return in_order({step.kind for step in self.steps})
-
-
-def in_order(kinds: Iterable[str]) -> tuple[str, ...]:
-    """Return ``kinds`` of steps in the order of the method."""
-    ranks = {kind: rank for rank, kind in enumerate(KINDS)}
-    return tuple(sorted(kinds, key=lambda kind: (ranks.get(kind, len(ranks)), kind)))
 
 
 def save_plan(plan: SweepPlan, store: Store) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import TypeAdapter
 
+from pdd_ray.artifact_files import SCORE_SHARES, SCORES
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.files import write_json
 from pdd_ray.models.factory import create_model
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-FILE = "scores.safetensors"
-REPORT_FILE = "scores.json"
 BOUNDS = (3, 9, 15)
 """Scores below which shares are reported: those of the paper's Table 6."""
 DROPS = (0.3, 0.6, 0.8)
@@ -56,16 +55,16 @@ def run(context: StepContext) -> None:
     total = torch.zeros(len(dataset.train_labels))
     for run_number in range(spec.runs):
         total += _scores_of_run(context, spec, dataset, run_number)
-    save_tensors(context.output / FILE, {"scores": total}, {"epochs": spec.epochs})
+    save_tensors(context.output / SCORES, {"scores": total}, {"epochs": spec.epochs})
     shares = cumulative_fractions(total, BOUNDS)
     report = {f"below_{bound}": share for bound, share in zip(BOUNDS, shares, strict=True)}
     logger.info("shares of images by score: %s", report)
-    write_json(context.output / REPORT_FILE, report)
+    write_json(context.output / SCORE_SHARES, report)
 
 
 def load_scores(folder: Path) -> Tensor:
     """Return the scores of the train images that :func:`run` wrote to ``folder``, float32 [N]."""
-    tensors, _ = load_tensors(folder / FILE)
+    tensors, _ = load_tensors(folder / SCORES)
     return tensors["scores"]
 
 

@@ -6,13 +6,11 @@ import json
 import struct
 from typing import TYPE_CHECKING
 
+from pdd_ray.artifact_files import SYNTHETIC_SET
 from pdd_ray.errors import DamagedArtifactError
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-SET_FILE = "synthetic.safetensors"
-"""File of a stage's artifact with all images so far, and what they are."""
 
 
 def class_names(key: str, folder: Path) -> tuple[str, ...]:
@@ -22,9 +20,9 @@ def class_names(key: str, folder: Path) -> tuple[str, ...]:
         DamagedArtifactError: if the header of its safetensors file can't be read.
     """
     try:
-        with (folder / SET_FILE).open("rb") as file:
+        with (folder / SYNTHETIC_SET).open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(size))
         return tuple(json.loads(header["__metadata__"]["pdd"])["classes"])
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise DamagedArtifactError(key, f"{SET_FILE} can't be read ({error})") from error
+        raise DamagedArtifactError(key, f"{SYNTHETIC_SET} can't be read ({error})") from error

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import TypeAdapter
 from torchvision.utils import save_image
 
+from pdd_ray.artifact_files import CURVES, OUTCOME, PICTURE
 from pdd_ray.data.dataset import load_dataset, with_test_split_for_choices
 from pdd_ray.features import load_features
 from pdd_ray.files import write_json
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from pdd_ray.steps import StepContext
     from pdd_ray.synthetic import SyntheticSet
 
-OUTCOME_FILE = "outcome.json"
-CURVES_FILE = "curves.json"
-IMAGES_FILE = "images.png"
 METHODS = {
     "mtt": "pdd_ray.methods.trajectory_matching:TrajectoryMatching",
     "dc": "pdd_ray.methods.dc:Dc",
@@ -83,10 +81,10 @@ def run(context: StepContext) -> None:
     union = extended(inputs.previous, outcome, dataset)
     union.save(context.output)
     facts = {"step_size": outcome.step_size, **outcome.facts, **window_facts}
-    write_json(context.output / OUTCOME_FILE, {**facts, "stage": union.stages})
-    write_json(context.output / CURVES_FILE, {k: list(v) for k, v in outcome.curves.items()})
+    write_json(context.output / OUTCOME, {**facts, "stage": union.stages})
+    write_json(context.output / CURVES, {k: list(v) for k, v in outcome.curves.items()})
     pixels = union.only(union.stages).pixels
-    save_pictures(context.output / IMAGES_FILE, pixels, inputs.images_per_class)
+    save_pictures(context.output / PICTURE, pixels, inputs.images_per_class)
 
 
 def create_method(spec: MethodSpec) -> DistillationMethod:

@@ -10,11 +10,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pdd_ray import costs
+from pdd_ray import costs, operations
 from pdd_ray.data.facts import step_config
 from pdd_ray.experiments import experiment_id
 from pdd_ray.specs.methods.base import DistillationSpec
-from pdd_ray.specs.model import has_batch_norm
 from pdd_ray.steps import Cost, Resources, Step
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.data.facts import DataFacts
     from pdd_ray.fingerprint import Json
+    from pdd_ray.operations import Operation
     from pdd_ray.specs.expand import Experiment
     from pdd_ray.specs.experiment import ResourcesSpec, StepResources
     from pdd_ray.specs.methods import MethodSpec
@@ -69,8 +69,7 @@ class StagePlanner:
         if self._given_data is not None:
             return self._given_data
         return self.step(
-            "data",
-            "pdd_ray.data.step:run",
+            operations.DATA,
             "data",
             step_config(self.spec.data, self.facts),
             {},
@@ -100,18 +99,13 @@ class StagePlanner:
             inputs["features"] = self._features()
         if self.spec.protocol == "reference" and method.chooses_iterates:
             config["chosen_on"] = "test"
-        if stage > 1 and method.chooses_iterates and not getattr(method, "conditioning", True):
-            config["chosen_with"] = "own set"  # so that keys differ from those of another meaning
-        config |= self._batch_norm()
         inputs |= self._networks(stage, method, config)
         return self.step(
-            "stage" if method.distills else "selection",
-            "pdd_ray.stage:run",
+            operations.STAGE if method.distills else operations.CORESET,
             f"stage{stage}",
             config,
             inputs,
             self.costs.stage(stage, self.resources.class_shards),
-            trial=method.distills,
         )
 
     def _networks(self, stage: int, method: MethodSpec, config: dict[str, Json]) -> dict[str, Step]:
@@ -138,19 +132,13 @@ class StagePlanner:
         }
         inputs = {"data": self.data()}
         cost = self.costs.scores()
-        return self.step("scores", "pdd_ray.scores:run", "scores", config, inputs, cost)
+        return self.step(operations.SCORES, "scores", config, inputs, cost)
 
     def _features(self) -> Step:
         """Return the features of the real images under the first expert."""
         inputs = {"data": self.data(), "expert": self.expert(1, 0)}
-        config: dict[str, Json] = {"model": self._model, **self._batch_norm()}
         cost = self.costs.features()
-        return self.step("features", "pdd_ray.features:run", "features", config, inputs, cost)
-
-    def _batch_norm(self) -> dict[str, Json]:
-        """Return what keeps keys apart from those of networks with initial running statistics."""
-        batch_norm = has_batch_norm(self.spec.model)
-        return {"batch_norm": "statistics of the train images"} if batch_norm else {}
+        return self.step(operations.FEATURES, "features", {"model": self._model}, inputs, cost)
 
     def _start(self, stage: int, chain: int) -> Step:
         """Return the transition of ``chain`` to theta_stage (stage > 1)."""
@@ -158,8 +146,7 @@ class StagePlanner:
         if stage > 2:
             inputs["start"] = self.start(stage - 1, chain)
         return self.step(
-            "start",
-            "pdd_ray.experts:run_start",
+            operations.START,
             f"stage{stage}/start{chain}",
             {
                 "transition": self.spec.transition_training().to_json(),
@@ -199,8 +186,7 @@ class StagePlanner:
             config["window"] = window
             inputs["scores"] = self.scores()
         return self.step(
-            "expert",
-            "pdd_ray.experts:run_expert",
+            operations.EXPERT,
             f"stage{stage}/expert{chain}",
             config,
             inputs,
@@ -209,24 +195,19 @@ class StagePlanner:
 
     def step(
         self,
-        kind: str,
-        function: str,
+        operation: Operation,
         name: str,
         config: Mapping[str, Json],
         inputs: Mapping[str, Step],
         cost: Cost,
-        *,
-        trial: bool = False,
     ) -> Step:
         """Return a step of the experiment; ``name`` is its own part of the label."""
         return Step(
-            kind=kind,
-            function=function,
+            operation=operation,
             config=config,
             inputs=inputs,
             label=f"{experiment_id(self.experiment)}/{self.name}{name}",
-            runs_as="trial" if trial else "task",
-            resources=_resources(self.resources, kind),
+            resources=_resources(self.resources, operation),
             device=self.resources.device,
             cost=cost,
         )
@@ -258,8 +239,8 @@ def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
     return first_stage if stage == 1 else method.trajectory_epochs
 
 
-def _resources(resources: ResourcesSpec, kind: str) -> Resources:
-    entry: StepResources = getattr(resources, "stage" if kind == "selection" else kind)
+def _resources(resources: ResourcesSpec, operation: Operation) -> Resources:
+    entry: StepResources = getattr(resources, operation.resources)
     memory = None if entry.memory_gb is None else int(entry.memory_gb * GIGABYTE)
-    shards = resources.class_shards if kind == "stage" else 1
+    shards = resources.class_shards if operation.sharded else 1
     return Resources(cpus=entry.cpus, gpus=entry.gpus, memory=memory, shards=shards)

@@ -1,13 +1,12 @@
 """Steps: pure work with an identity, and the serial runner that executes them.
 
-A step's **key** is the digest of everything that made it: kind, function, resolved configuration,
-keys of its inputs and the format version. What does not change the result (label, resources,
-estimates) is not part of it.
+A step's **key** is the digest of everything that made it: its operation with its revision, resolved
+configuration, keys of its inputs and the format version. What does not change the result (label,
+resources, estimates, where the code is) is not part of it.
 """
 
 from __future__ import annotations
 
-import importlib
 import logging
 import platform
 import time
@@ -17,17 +16,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import pdd_ray
+from pdd_ray.code_version import code_commit
 from pdd_ray.errors import DamagedArtifactError, PddError
 from pdd_ray.fingerprint import Json, digest
 from pdd_ray.memory import freed_memory_is_reused
+from pdd_ray.operations import Operation, load_function
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pdd_ray.store import Store
 
-FORMAT_VERSION = 2
-"""Raised when the meaning of artifacts changes, so that older ones are never reused."""
+FORMAT_VERSION = 3
+"""Part of every key. Raising it orphans everything that anybody has made; what changes the results
+of one operation raises the revision of that operation instead (docs/stability.md)."""
 
 Report = Callable[[Mapping[str, float]], None]
 """Receives a step's progress: ``fraction`` in [0, 1] and what is worth showing."""
@@ -65,23 +68,19 @@ class Step:
     """One piece of work that makes one artifact.
 
     Attributes:
-        kind: What it makes (``data``, ``start``, ``expert``, ``stage``, ``evaluation``, ...).
-        function: ``module:function``, called with a :class:`StepContext`.
+        operation: What it does.
         config: Everything that determines the result, besides the inputs.
         inputs: Steps whose artifacts it reads, by the name under which it reads them.
         label: How people see it; unique within a sweep.
-        runs_as: ``trial`` (a Ray Tune trial) or ``task`` (a Ray task).
         resources: What it holds while it runs.
         device: ``auto``, ``cpu`` or ``cuda``.
         cost: Estimates.
     """
 
-    kind: str
-    function: str
+    operation: Operation
     config: Mapping[str, Json]
     inputs: Mapping[str, Step] = field(default_factory=dict)
     label: str = ""
-    runs_as: Literal["trial", "task"] = "task"
     resources: Resources = Resources()
     device: str = "auto"
     cost: Cost = Cost()
@@ -91,19 +90,29 @@ class Step:
         """The identity: ``KIND-DIGEST``."""
         made_by: dict[str, Json] = {
             "format": FORMAT_VERSION,
-            "kind": self.kind,
-            "function": self.function,
+            "operation": self.operation.name,
+            "revision": self.operation.revision,
             "config": self.config,
             "inputs": {name: step.key for name, step in self.inputs.items()},
         }
         return f"{self.kind}-{digest(made_by)}"
 
     @property
+    def kind(self) -> str:
+        """Kind of artifact that it makes."""
+        return self.operation.kind
+
+    @property
+    def runs_as(self) -> Literal["trial", "task"]:
+        """``trial`` (a Ray Tune trial) or ``task`` (a Ray task)."""
+        return self.operation.runs_as
+
+    @property
     def call(self) -> StepCall:
         """What a worker needs to execute the step."""
         return StepCall(
             key=self.key,
-            function=self.function,
+            operation=self.operation,
             config=dict(self.config),
             inputs={name: step.key for name, step in self.inputs.items()},
             label=self.label,
@@ -120,7 +129,7 @@ class StepCall:
     """A step as it travels to a worker: plain values, inputs by key."""
 
     key: str
-    function: str
+    operation: Operation
     config: dict[str, Json]
     inputs: dict[str, str]
     label: str
@@ -143,6 +152,7 @@ class StepContext:
         output: Empty folder to write to; becomes the artifact when the function returns.
         partial: Folder that survives interruptions; a function that finds its progress there
             continues from it. Write to it atomically.
+        facts: Folder in which is remembered what data sets hold and where they lie.
         tensorboard: Folder for the step's own event files.
         device: ``cpu`` or ``cuda``.
         shards: Processes over which it may spread its work; the result is the same.
@@ -155,6 +165,7 @@ class StepContext:
     inputs: Mapping[str, Path]
     output: Path
     partial: Path
+    facts: Path
     tensorboard: Path
     device: str
     report: Report
@@ -250,8 +261,7 @@ def choose_device(wanted: str, gpus: float) -> str:
 def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
     for parent in call.inputs.values():
         store.verify(parent, quick=True)
-    module, _, name = call.function.partition(":")
-    function: Callable[[StepContext], None] = getattr(importlib.import_module(module), name)
+    function = load_function(call.operation.function)
     device = choose_device(call.device, call.gpus)
     _prepare_process(call)
     context = StepContext(
@@ -261,6 +271,7 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         inputs={name: store.folder(key) for name, key in call.inputs.items()},
         output=output,
         partial=store.partial(call.key),
+        facts=store.facts,
         tensorboard=store.tensorboard_run(call.label, call.key),
         device=device,
         report=report,
@@ -297,7 +308,10 @@ def _provenance(call: StepCall, seconds: float) -> dict[str, Json]:
 
     torch = sys.modules.get("torch")
     return {
-        "function": call.function,
+        "pdd_ray": pdd_ray.__version__,
+        "commit": code_commit(),
+        "operation": call.operation.name,
+        "revision": call.operation.revision,
         "config": call.config,
         "inputs": dict(call.inputs),
         "label": call.label,

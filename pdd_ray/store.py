@@ -7,6 +7,8 @@ Layout of a store folder::
     partial/KEY/                     progress of an unfinished step
     failures/KEY.json, logs/KEY.log  last failure and log of a step
     damaged/                         artifacts set aside because their content changed
+    tmp/                             what is being written
+    facts/                           what data sets hold, and where they lie
     tb/                              TensorBoard event files
     sweeps/NAME/                     resolved configuration, records, tables and pictures
 
@@ -128,9 +130,7 @@ class Store:
 
     def begin(self, key: str) -> Path:
         """Return a fresh folder in which the artifact ``key`` is to be written."""
-        folder = self.root / "tmp" / f"{key}-{uuid.uuid4().hex[:8]}"
-        folder.mkdir(parents=True)
-        return folder
+        return self._temporary(key)
 
     def commit(self, key: str, folder: Path, info: Mapping[str, Json]) -> None:
         """Make the content of ``folder`` the artifact ``key``; ``info`` goes into its manifest.
@@ -162,6 +162,29 @@ class Store:
     def discard(self, folder: Path) -> None:
         """Remove a folder given by :meth:`begin` whose step failed."""
         shutil.rmtree(folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def scratch(self, name: str) -> Iterator[Path]:
+        """Give a folder, whose name begins with ``name``, for the time of a ``with`` block."""
+        folder = self._temporary(name)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def clear_stale(self, seconds: float) -> None:
+        """Remove what writers left that died, and did nothing for at least ``seconds``."""
+        for folder in (self.root / "tmp").glob("*"):
+            partial = self.root / "partial" / folder.name.rpartition("-")[0]
+            touched = [folder, partial, *partial.glob("*")]
+            newest = max((path.stat().st_mtime for path in touched if path.exists()), default=0.0)
+            if time.time() - newest > seconds:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _temporary(self, name: str) -> Path:
+        folder = self.root / "tmp" / f"{name}-{uuid.uuid4().hex[:8]}"
+        folder.mkdir(parents=True)
+        return folder
 
     def set_aside(self, key: str) -> Path:
         """Move the artifact ``key`` to ``damaged/`` so that it is made again; return where."""
@@ -215,9 +238,21 @@ class Store:
         """Return where the log of ``key`` is written."""
         return self.root / "logs" / f"{key}.log"
 
+    @property
+    def ray_log(self) -> Path:
+        """The log of Ray itself."""
+        return self.root / "logs" / "ray.log"
+
     def progress_path(self, key: str) -> Path:
         """Return the small file in which the last report of the running step ``key`` is."""
         return self.root / "progress" / f"{key}.json"
+
+    # --- data sets -----------------------------------------------------------------------------
+
+    @property
+    def facts(self) -> Path:
+        """The folder in which is remembered what data sets hold, and where they lie."""
+        return self.root / "facts"
 
     # --- sweeps --------------------------------------------------------------------------------
 

@@ -79,7 +79,7 @@ def prepare(sweeps: SweepSpec | Collection, store: Store) -> PreparedRun:
     def facts(spec: DataSpec) -> DataFacts:
         from pdd_ray.data.facts import read_facts
 
-        return read_facts(spec, store.root / "facts")
+        return read_facts(spec, store.facts)
 
     if not isinstance(sweeps, Collection):
         sweeps = Collection.of(sweeps)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_ray.artifact_files import SYNTHETIC_SET
 from pdd_ray.errors import FormatError
 from pdd_ray.tensors import load_tensors, save_tensors
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
     from pdd_ray.fingerprint import Json
 
-FILE = "synthetic.safetensors"
 SCHEMA = 2
 
 
@@ -148,7 +148,7 @@ class SyntheticSet:
             "factor": self.factor,
             "fingerprint": self.fingerprint,
         }
-        save_tensors(folder / FILE, tensors, metadata)
+        save_tensors(folder / SYNTHETIC_SET, tensors, metadata)
 
     def _rows(self, ready: Tensor, stored: Tensor) -> SyntheticSet:
         return replace(
@@ -177,9 +177,10 @@ def load_synthetic_set(folder: Path) -> SyntheticSet:
     Raises:
         FormatError: if there is none, or of another schema.
     """
-    tensors, metadata = load_tensors(folder / FILE)
+    tensors, metadata = load_tensors(folder / SYNTHETIC_SET)
     if metadata.get("schema") != SCHEMA:
-        msg = f"{folder / FILE} has schema {metadata.get('schema')}, this version reads {SCHEMA}"
+        found = metadata.get("schema")
+        msg = f"{folder / SYNTHETIC_SET} has schema {found}, this version reads {SCHEMA}"
         raise FormatError(msg)
     return SyntheticSet(
         **tensors,

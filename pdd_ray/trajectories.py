@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors import safe_open
 
+from pdd_ray.artifact_files import PARAMETERS, TRAJECTORY
 from pdd_ray.models.batch_norm import set_statistics
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 
     from pdd_ray.specs.model import ModelSpec
 
-FILE = "trajectory.safetensors"
-PARAMETERS_FILE = "parameters.safetensors"
-
 
 def save_trajectory(
     folder: Path, snapshots: Sequence[Tensor], network: FlatModel, storage: str
@@ -33,7 +31,7 @@ def save_trajectory(
     ``storage`` is ``float32`` or ``float16``.
     """
     stacked = torch.stack(list(snapshots)).to(getattr(torch, storage))
-    save_tensors(folder / FILE, {"snapshots": stacked}, _layout(network))
+    save_tensors(folder / TRAJECTORY, {"snapshots": stacked}, _layout(network))
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Trajectory:
 
 def open_trajectory(folder: Path) -> Trajectory:
     """Return the trajectory in the artifact ``folder``."""
-    return Trajectory(folder / FILE)
+    return Trajectory(folder / TRAJECTORY)
 
 
 def last_network(
@@ -86,12 +84,12 @@ def last_network(
 
 def save_parameters(folder: Path, parameters: Tensor, network: FlatModel) -> None:
     """Write one parameter vector [P]."""
-    save_tensors(folder / PARAMETERS_FILE, {"parameters": parameters}, _layout(network))
+    save_tensors(folder / PARAMETERS, {"parameters": parameters}, _layout(network))
 
 
 def load_parameters(folder: Path) -> Tensor:
     """Return the parameter vector [P] written by :func:`save_parameters`."""
-    return load_tensors(folder / PARAMETERS_FILE)[0]["parameters"]
+    return load_tensors(folder / PARAMETERS)[0]["parameters"]
 
 
 def _layout(network: FlatModel) -> dict[str, list[list[int] | str]]:

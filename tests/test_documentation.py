@@ -23,7 +23,7 @@ from pdd_ray.cli.main import app
 from pdd_ray.data.dataset import Dataset
 from pdd_ray.data.pixels import Identity
 from pdd_ray.methods.base import Partial, StageInputs
-from pdd_ray.saved_sweeps import KINDS
+from pdd_ray.operations import KINDS
 from pdd_ray.specs.experiment import ResourcesSpec, StepResources
 from pdd_ray.specs.load import load_collection, load_sweep, presets, resolved
 from pdd_ray.specs.methods import MethodSpec
@@ -190,7 +190,7 @@ def test_the_steps_of_the_architecture_are_all_kinds_of_steps():
     fields = ResourcesSpec.model_fields.items()
     kinds = {name for name, field in fields if field.annotation is StepResources}
     shown = set(re.findall(r"^\| `(\w+)` \|", table, re.M))
-    assert shown == kinds | {"selection"}
+    assert shown == kinds | {"coreset"}
     assert shown >= set(KINDS)
 
 

@@ -188,6 +188,7 @@ def step_context(
         inputs=inputs,
         output=folder / "output",
         partial=folder / "partial",
+        facts=folder / "facts",
         tensorboard=folder / "tb",
         device="cpu",
         report=report,

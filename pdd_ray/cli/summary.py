@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.cli.text import columns, size
 from pdd_ray.estimate import estimate
-from pdd_ray.saved_sweeps import in_order
+from pdd_ray.operations import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

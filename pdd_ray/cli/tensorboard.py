@@ -11,6 +11,7 @@ import typer
 
 from pdd_ray.cli.messages import say, show
 from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, existing_store
+from pdd_ray.operations import IMAGE_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 STEPS_OF_PICTURES = 1000
 """TensorBoard shows 10 steps of a picture if it isn't told otherwise, and with 0 (all) none."""
-KINDS = ("stage", "selection")
-"""Kinds of steps that write event files."""
 
 
 def start(
@@ -57,7 +56,7 @@ def _runs_of(source: str, store: Store) -> Path:
     collection = find_saved_collection(source, store)
     steps = [step for sweep in collection.sweeps for step in read_steps(sweep.name, store)]
     folder = store.sweep_folder(collection.name) / "tb"
-    link_runs([step for step in steps if step.kind in KINDS], store, folder)
+    link_runs([step for step in steps if step.kind in IMAGE_KINDS], store, folder)
     return folder
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_ray.artifact_files import DATASET
 from pdd_ray.data.pixels import load_pixel_transform
 from pdd_ray.errors import FormatError
 from pdd_ray.tensors import load_tensors, save_tensors
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from pdd_ray.data.pixels import PixelTransform
     from pdd_ray.fingerprint import Json
 
-FILE = "dataset.safetensors"
 SCHEMA = 1
 
 
@@ -115,7 +115,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
         "fingerprint": dataset.fingerprint,
         "source": dataset.source,
     }
-    save_tensors(folder / FILE, {**dataset.tensors(), **statistics}, metadata)
+    save_tensors(folder / DATASET, {**dataset.tensors(), **statistics}, metadata)
 
 
 def load_dataset(folder: Path, device: str = "cpu") -> Dataset:
@@ -127,7 +127,7 @@ def load_dataset(folder: Path, device: str = "cpu") -> Dataset:
     Raises:
         FormatError: if there is none, or of another schema.
     """
-    path = folder / FILE
+    path = folder / DATASET
     try:
         modified = path.stat().st_mtime_ns
     except OSError as error:

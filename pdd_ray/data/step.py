@@ -33,7 +33,7 @@ def run(context: StepContext) -> None:
     Raises:
         DataError: if it can't be read, or has changed since the plan was made.
     """
-    spec, facts = _locate(context.config, context.partial.parents[1] / "facts")
+    spec, facts = _locate(context.config, context.facts)
     train, test = read_splits(spec)
     _check_counts("training", train, facts.train_counts)
     _check_counts("test", test, facts.test_counts)

@@ -8,7 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pdd_ray.outputs import STAGE_PICTURE
+from pdd_ray.artifact_files import PICTURE
+from pdd_ray.operations import IMAGE_KINDS
 from pdd_ray.report.results import name_within_trial
 from pdd_ray.set_header import class_names
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from pdd_ray.report.results import Results
     from pdd_ray.saved_sweeps import SavedStep
 
-STAGE_KINDS = ("stage", "selection")
-"""Kinds of steps that add images to a distilled set."""
 SHOWN_HEIGHT = 400
 """Pictures are enlarged as long as they are no higher than this, in CSS pixels."""
 _TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
@@ -87,9 +86,9 @@ def data_uri(path: Path) -> str:
 
 def _has_picture(step: SavedStep, results: Results) -> bool:
     return (
-        step.kind in STAGE_KINDS
+        step.kind in IMAGE_KINDS
         and step.key in results.manifests
-        and (results.store.folder(step.key) / STAGE_PICTURE).is_file()
+        and (results.store.folder(step.key) / PICTURE).is_file()
     )
 
 
@@ -100,7 +99,7 @@ def _title(variant: str, axes: str, seed: int) -> str:
 
 def _embedded(keys: tuple[str, ...], results: Results, budget: Budget) -> Iterator[Picture]:
     for key in keys:
-        path = results.store.folder(key) / STAGE_PICTURE
+        path = results.store.folder(key) / PICTURE
         uri = data_uri(path)
         if budget.take(len(uri)):
             title = name_within_trial(results.steps[key].label)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import platform
-import shutil
-import subprocess
 from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pdd_ray
+from pdd_ray.code_version import code_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +40,8 @@ class Provenance:
         commit: Its git commit, with a mark if files differ from it; None outside a checkout.
         python: Version of Python that wrote the page.
         packages: Versions of other packages there.
-        made_by: How many steps were done with each combination of Python, torch, machine, host
-            and device, the most frequent one first.
+        made_by: How many steps were done with each combination of pdd-ray, Python, torch, machine,
+            host and device, the most frequent one first.
         first: Time at which the first step was finished; None if none is.
         last: The same of the last one.
         data: Source and fingerprint of each prepared data set.
@@ -64,6 +62,7 @@ def read_provenance(results: Results) -> Provenance:
     manifests = list(results.manifests.values())
     makers = Counter(
         (
+            ("pdd-ray", _code(manifest)),
             ("python", str(manifest.get("python"))),
             ("torch", str(manifest.get("torch") or "not loaded")),
             ("host", str(manifest.get("host"))),
@@ -81,7 +80,7 @@ def read_provenance(results: Results) -> Provenance:
     }
     return Provenance(
         version=pdd_ray.__version__,
-        commit=_commit(Path(pdd_ray.__file__).resolve().parent),
+        commit=code_commit(),
         python=platform.python_version(),
         packages=_versions(),
         made_by=tuple((dict(maker), count) for maker, count in makers.most_common()),
@@ -89,6 +88,12 @@ def read_provenance(results: Results) -> Provenance:
         last=times[-1] if times else None,
         data=tuple(sorted(data)),
     )
+
+
+def _code(manifest: Mapping[str, Any]) -> str:
+    """Return version and commit of pdd-ray that made an artifact."""
+    commit = manifest.get("commit")
+    return f"{manifest.get('pdd_ray')} ({commit})" if commit else str(manifest.get("pdd_ray"))
 
 
 def _versions() -> dict[str, str]:
@@ -99,25 +104,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
-
-
-def _commit(folder: Path) -> str | None:
-    """Return the commit of the checkout in which the package ``folder`` is kept, if it is."""
-    if _git(folder, "ls-files", "--error-unmatch", "__init__.py") is None:
-        return None
-    commit = _git(folder, "rev-parse", "HEAD")
-    changed = _git(folder, "status", "--porcelain", "--", ".")
-    return f"{commit} with changes" if commit and changed else commit
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what a git command that changes nothing writes; None if it can't."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [git, "--no-optional-locks", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

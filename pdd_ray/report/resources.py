@@ -123,7 +123,7 @@ def _plan_again(results: Results) -> tuple[tuple[Step, ...], str | None]:
 
         name = spec.model_dump_json()
         if name not in facts:
-            facts[name] = read_facts(spec, results.store.root / "facts")
+            facts[name] = read_facts(spec, results.store.facts)
         return facts[name]
 
     try:

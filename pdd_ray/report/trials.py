@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from pdd_ray import artifact_files
 from pdd_ray.errors import DamagedArtifactError
+from pdd_ray.operations import IMAGE_KINDS
 from pdd_ray.report.logs import Log, read_log
-from pdd_ray.report.pictures import STAGE_KINDS
 from pdd_ray.report.results import name_within_trial, trial_of
 from pdd_ray.report.settings import differing, flat, shown
 from pdd_ray.report.sparkline import Sparkline, sparkline
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from pdd_ray.saved_sweeps import SavedStep
     from pdd_ray.specs.expand import Experiment
 
-OUTCOME_FILE = "outcome.json"
-CURVES_FILE = "curves.json"
 LOSS = "loss"
 """The curve that is shown first."""
 
@@ -161,7 +160,7 @@ class _TrialReader:
             done=states.count(State.DONE),
             failed=states.count(State.FAILED) + states.count(State.BLOCKED),
             seconds=sum(self._results.seconds(step) or 0.0 for step in steps),
-            stages=tuple(self._stage(step) for step in steps if step.kind in STAGE_KINDS),
+            stages=tuple(self._stage(step) for step in steps if step.kind in IMAGE_KINDS),
             evaluations=tuple(self._evaluation(one) for one in self._planned.get(trial, [])),
         )
 
@@ -170,8 +169,8 @@ class _TrialReader:
         self._shown.add(step.key)
         done = step.key in self._results.manifests
         folder = self._results.store.folder(step.key)
-        curves = _read_json(step.key, folder / CURVES_FILE) if done and not before else {}
-        outcome = _read_json(step.key, folder / OUTCOME_FILE) if done else {}
+        curves = _read_json(step.key, folder / artifact_files.CURVES) if done and not before else {}
+        outcome = _read_json(step.key, folder / artifact_files.OUTCOME) if done else {}
         lines = {name: sparkline(name, _numbers(values)) for name, values in curves.items()}
         return StageReport(
             step=step,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ def run_on_ray(
     scheduler = Scheduler(steps, store.exists, max_trials=options.max_concurrent_stages)
     interrupted = False
     if scheduler.active:
-        _clean_up(store)
+        store.clear_stale(STALE_SECONDS)
         interrupted = _run(scheduler, store, options, display)
     return RunReport(
         done=tuple(key for key in scheduler.keys(State.DONE) if key not in scheduler.cached),
@@ -59,8 +58,7 @@ def _run(scheduler: Scheduler, store: Store, options: RunOptions, display: Displ
 
     steps = [scheduler.steps[key] for key in scheduler.keys(*UNFINISHED)]
     trial_cpus = max((step.resources.cpus for step in steps if step.runs_as == "trial"), default=0)
-    messages = store.root / "logs" / "ray.log"
-    with Interrupts() as interrupts, connected(options, messages, trial_cpus) as cluster:
+    with Interrupts() as interrupts, connected(options, store.ray_log, trial_cpus) as cluster:
         from pdd_ray.runtime.driver import Driver, StopRun
         from pdd_ray.runtime.supervisor import run_until_done
 
@@ -78,13 +76,3 @@ def _run(scheduler: Scheduler, store: Store, options: RunOptions, display: Displ
         finally:
             display.end()
         return interrupts.requested
-
-
-def _clean_up(store: Store) -> None:
-    """Remove what writers left that were killed long ago."""
-    for folder in (store.root / "tmp").glob("*"):
-        key = folder.name.rpartition("-")[0]
-        touched = [folder, store.root / "partial" / key, *(store.root / "partial" / key).glob("*")]
-        newest = max((path.stat().st_mtime for path in touched if path.exists()), default=0.0)
-        if time.time() - newest > STALE_SECONDS:
-            shutil.rmtree(folder, ignore_errors=True)

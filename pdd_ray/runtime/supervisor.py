@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import uuid
 from typing import TYPE_CHECKING
 
 from pdd_ray.errors import ResourceError
@@ -39,7 +37,7 @@ def run_until_done(driver: Driver) -> None:
             if lost_runs >= MOST_LOST_RUNS:
                 msg = (
                     f"Ray Tune ended {lost_runs} times without having run anything; "
-                    f"see {driver.store.root / 'logs' / 'ray.log'}"
+                    f"see {driver.store.ray_log}"
                 )
                 raise ResourceError(msg)
 
@@ -84,29 +82,26 @@ def _fit(driver: Driver, searcher: StageSearcher) -> None:
         key: step.call for key, step in driver.scheduler.steps.items() if step.runs_as == "trial"
     }
     trainable = tune.with_parameters(run_trial, root=str(driver.store.root), calls=calls)
-    folder = driver.store.root / "tmp" / f"tune-{uuid.uuid4().hex[:8]}"
-    tuner = tune.Tuner(
-        tune.with_resources(trainable, trial_resources),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=WatchingScheduler(searcher),
-            num_samples=(len(calls) + 1) * MOST_CRASHES,
-            max_concurrent_trials=len(calls),
-            reuse_actors=True,
-            trial_name_creator=_trial_name,
-            trial_dirname_creator=_trial_name,
-        ),
-        run_config=tune.RunConfig(
-            name="stages",
-            storage_path=str(folder),
-            failure_config=tune.FailureConfig(max_failures=0),
-            verbose=0,
-        ),
-    )
-    try:
+    with driver.store.scratch("tune") as folder:
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, trial_resources),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=WatchingScheduler(searcher),
+                num_samples=(len(calls) + 1) * MOST_CRASHES,
+                max_concurrent_trials=len(calls),
+                reuse_actors=True,
+                trial_name_creator=_trial_name,
+                trial_dirname_creator=_trial_name,
+            ),
+            run_config=tune.RunConfig(
+                name="stages",
+                storage_path=str(folder),
+                failure_config=tune.FailureConfig(max_failures=0),
+                verbose=0,
+            ),
+        )
         tuner.fit()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _trial_name(trial: object) -> str:

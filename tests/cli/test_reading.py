@@ -38,7 +38,7 @@ def test_status_counts_steps_by_kind_and_state(folder: Path, cli: Callable[..., 
         "start",
         "expert",
         "stage",
-        "selection",
+        "coreset",
         "evaluation",
         "all",
     ]

@@ -33,11 +33,11 @@ def test_a_plan_counts_steps_by_kind(fresh: Path, cli: Callable[..., Ended]):
         ["start", "2", "2"],
         ["expert", "2", "2"],
         ["stage", "2", "2"],
-        ["selection", "1", "1"],
+        ["coreset", "1", "1"],
         ["evaluation", "3", "3"],
     ]
     assert lines[9] == "11 steps (1 more are shared), 0 cached, 11 steps to do"
-    assert "(speed: data, start, expert, stage, selection, evaluation from a model)" in lines[10]
+    assert "(speed: data, start, expert, stage, coreset, evaluation from a model)" in lines[10]
 
 
 def test_a_plan_uses_speeds_that_were_measured(
@@ -48,7 +48,7 @@ def test_a_plan_uses_speeds_that_were_measured(
     monkeypatch.setattr("pdd_ray.estimate.SHORTEST_SECONDS", 0.0)
     line = cli("plan", "tiny.yaml", "seeds=[1]", "--cpus", "64").out.splitlines()[-1]
     assert " on 64 CPUs, " in line
-    assert "(speed: start, expert, stage, selection, evaluation measured on this store)" in line
+    assert "(speed: start, expert, stage, coreset, evaluation measured on this store)" in line
 
 
 def test_a_plan_as_json_lists_every_step(folder: Path, cli: Callable[..., Ended]):
@@ -93,7 +93,7 @@ def test_an_extended_sweep_does_only_what_is_new(folder: Path, cli: Callable[...
 
 def test_a_damaged_artifact_is_set_aside_and_made_again(folder: Path, cli: Callable[..., Ended]):
     store = Store(folder / "store")
-    key = next(key for key in _keys(store) if key.startswith("selection-"))
+    key = next(key for key in _keys(store) if key.startswith("coreset-"))
     path = store.folder(key) / "synthetic.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1])

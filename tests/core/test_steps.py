@@ -1,8 +1,11 @@
 """Steps: identity, order, and the one way in which they are executed."""
 
+from dataclasses import replace
+
 import pytest
 
 from pdd_ray.errors import DamagedArtifactError, NonFiniteLossError
+from pdd_ray.operations import Operation
 from pdd_ray.steps import (
     Cost,
     Resources,
@@ -15,6 +18,7 @@ from pdd_ray.steps import (
 from pdd_ray.store import Store
 
 HERE = __name__
+WRITE = Operation("note", f"{HERE}:write")
 executed: list[str] = []
 
 
@@ -30,7 +34,7 @@ def fail(context):
 
 
 def step(text, **inputs):
-    return Step("note", f"{HERE}:write", {"text": text}, inputs, label=text)
+    return Step(WRITE, {"text": text}, inputs, label=text)
 
 
 @pytest.fixture
@@ -40,29 +44,27 @@ def store(tmp_path):
 
 
 def test_the_key_depends_on_what_makes_the_result():
-    base = Step("note", "m:f", {"a": 1})
-    assert base.key == Step("note", "m:f", {"a": 1}).key
+    base = Step(WRITE, {"a": 1})
+    assert base.key == Step(WRITE, {"a": 1}).key
     assert base.key.startswith("note-")
-    parent = Step("note", "m:f", {"a": 0})
+    parent = Step(WRITE, {"a": 0})
     different = [
-        Step("other", "m:f", {"a": 1}),
-        Step("note", "m:g", {"a": 1}),
-        Step("note", "m:f", {"a": 2}),
-        Step("note", "m:f", {"a": 1}, {"parent": parent}),
-        Step("note", "m:f", {"a": 1}, {"parent": base}),
-        Step("note", "m:f", {"a": 1}, {"other": parent}),
+        Step(replace(WRITE, name="other"), {"a": 1}),
+        Step(replace(WRITE, revision=2), {"a": 1}),
+        Step(WRITE, {"a": 2}),
+        Step(WRITE, {"a": 1}, {"parent": parent}),
+        Step(WRITE, {"a": 1}, {"parent": base}),
+        Step(WRITE, {"a": 1}, {"other": parent}),
     ]
     assert len({base.key, *(other.key for other in different)}) == 7
 
 
 def test_the_key_does_not_depend_on_how_it_is_run():
-    base = Step("note", "m:f", {"a": 1})
+    base = Step(WRITE, {"a": 1})
     same = Step(
-        "note",
-        "m:f",
+        replace(WRITE, function="elsewhere:work", runs_as="trial", resources="other"),
         {"a": 1},
         label="x",
-        runs_as="trial",
         resources=Resources(cpus=4, gpus=1),
         device="cpu",
         cost=Cost(operations=1),
@@ -86,7 +88,7 @@ def test_what_exists_is_not_executed_again(store):
 
 
 def test_a_failure_is_recorded_and_leaves_no_artifact(store):
-    bad = Step("note", f"{HERE}:fail", {}, label="bad")
+    bad = Step(Operation("note", f"{HERE}:fail"), {}, label="bad")
     with pytest.raises(NonFiniteLossError):
         execute(bad.call, store)
     assert not store.exists(bad.key)

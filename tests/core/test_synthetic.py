@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 
 from pdd_ray.errors import FormatError
-from pdd_ray.synthetic import FILE, load_synthetic_set
+from pdd_ray.synthetic import SYNTHETIC_SET, load_synthetic_set
 from tests.tiny import CLASSES, SHAPE, nothing_yet, union_of
 
 TENSORS = ("images", "labels", "stage", "step_sizes", "pixels", "soft_labels")
@@ -83,16 +83,18 @@ def test_two_saves_have_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         union_of([2, 1]).save(tmp_path / name)
-    assert (tmp_path / "one" / FILE).read_bytes() == (tmp_path / "two" / FILE).read_bytes()
+    assert (tmp_path / "one" / SYNTHETIC_SET).read_bytes() == (
+        tmp_path / "two" / SYNTHETIC_SET
+    ).read_bytes()
 
 
 def test_the_file_is_readable_without_us(tmp_path):
     union = union_of([2])
     union.save(tmp_path)
-    tensors = safetensors.torch.load_file(tmp_path / FILE)
+    tensors = safetensors.torch.load_file(tmp_path / SYNTHETIC_SET)
     assert set(tensors) == set(TENSORS)
     assert torch.equal(tensors["images"], union.images)
-    with safe_open(tmp_path / FILE, framework="np") as file:
+    with safe_open(tmp_path / SYNTHETIC_SET, framework="np") as file:
         metadata = file.metadata()
     assert list(metadata) == ["pdd"]
     assert json.loads(metadata["pdd"])["classes"] == list(CLASSES)
@@ -100,9 +102,9 @@ def test_the_file_is_readable_without_us(tmp_path):
 
 def test_another_schema_is_refused(tmp_path):
     union_of([1]).save(tmp_path)
-    tensors = safetensors.torch.load_file(tmp_path / FILE)
+    tensors = safetensors.torch.load_file(tmp_path / SYNTHETIC_SET)
     text = json.dumps({"schema": 99})
-    safetensors.torch.save_file(tensors, tmp_path / FILE, metadata={"pdd": text})
+    safetensors.torch.save_file(tensors, tmp_path / SYNTHETIC_SET, metadata={"pdd": text})
     with pytest.raises(FormatError, match="schema 99, this version reads 2"):
         load_synthetic_set(tmp_path)
 
@@ -110,12 +112,12 @@ def test_another_schema_is_refused(tmp_path):
 @pytest.mark.parametrize("content", [None, b"no tensors"])
 def test_a_missing_or_other_file_is_refused(tmp_path, content):
     if content is not None:
-        (tmp_path / FILE).write_bytes(content)
+        (tmp_path / SYNTHETIC_SET).write_bytes(content)
     with pytest.raises(FormatError, match="is not a safetensors file of pdd-ray"):
         load_synthetic_set(tmp_path)
 
 
 def test_a_file_of_somebody_else_is_refused(tmp_path):
-    safetensors.torch.save_file({"images": torch.zeros(1)}, tmp_path / FILE)
+    safetensors.torch.save_file({"images": torch.zeros(1)}, tmp_path / SYNTHETIC_SET)
     with pytest.raises(FormatError, match="is not a safetensors file of pdd-ray"):
         load_synthetic_set(tmp_path)

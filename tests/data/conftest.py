@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from pdd_ray.data.facts import read_facts, step_config
+from pdd_ray.operations import DATA
 from pdd_ray.steps import Step
 from pdd_ray.store import Store
 
@@ -109,6 +110,6 @@ def data_step(cache: Path) -> Callable[[DataSpec], tuple[Step, Store]]:
     def plan(spec: DataSpec) -> tuple[Step, Store]:
         store = Store(cache.parent).open()
         config = step_config(spec, read_facts(spec, cache))
-        return Step("data", "pdd_ray.data.step:run", config, label="data"), store
+        return Step(DATA, config, label="data"), store
 
     return plan

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pdd_ray.data.dataset import FILE, Dataset, load_dataset
+from pdd_ray.data.dataset import DATASET, Dataset, load_dataset
 from pdd_ray.data.facts import read_facts, step_config, validation_counts
 from pdd_ray.data.published import DIGITS
 from pdd_ray.data.reading import digits_fingerprint, load_digits
@@ -101,10 +101,10 @@ def test_whitened_images_go_back_to_pixels(data_step: Plan) -> None:
 def test_making_it_again_gives_the_same_bytes(data_step: Plan, preprocessing: str) -> None:
     step, store = data_step(DataSpec(preprocessing=preprocessing))
     execute(step.call, store)
-    first = file_digest(store.folder(step.key) / FILE)
+    first = file_digest(store.folder(step.key) / DATASET)
     store.set_aside(step.key)
     execute(step.call, store)
-    assert file_digest(store.folder(step.key) / FILE) == first
+    assert file_digest(store.folder(step.key) / DATASET) == first
 
 
 def test_the_global_generator_is_not_touched(data_step: Plan) -> None:
@@ -211,8 +211,8 @@ def test_a_folder_without_a_data_set_is_refused(tmp_path: Path) -> None:
 def test_another_schema_is_refused(data_step: Plan, tmp_path: Path) -> None:
     step, store = data_step(DataSpec())
     execute(step.call, store)
-    tensors, metadata = load_tensors(store.folder(step.key) / FILE)
-    save_tensors(tmp_path / FILE, tensors, {**metadata, "schema": 99})
+    tensors, metadata = load_tensors(store.folder(step.key) / DATASET)
+    save_tensors(tmp_path / DATASET, tensors, {**metadata, "schema": 99})
     with pytest.raises(FormatError, match="has schema 99, this version reads 1"):
         load_dataset(tmp_path)
 

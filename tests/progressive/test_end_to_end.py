@@ -47,7 +47,7 @@ SWEEP = {
 
 def planned(store):
     sweep = SweepSpec.model_validate(SWEEP)
-    return plan_sweep(sweep, expand(sweep), lambda spec: read_facts(spec, store.root / "facts"))
+    return plan_sweep(sweep, expand(sweep), lambda spec: read_facts(spec, store.facts))
 
 
 def run(folder):
@@ -105,7 +105,7 @@ def test_artifacts_hold_what_their_kind_promises(first):
         "expert": {"trajectory.safetensors"},
         "start": {"parameters.safetensors"},
         "stage": {"synthetic.safetensors", "outcome.json", "curves.json", "images.png"},
-        "selection": {"synthetic.safetensors", "outcome.json", "curves.json", "images.png"},
+        "coreset": {"synthetic.safetensors", "outcome.json", "curves.json", "images.png"},
         "evaluation": {"result.json", "state.safetensors"},
     }
     for step in plan.steps:

@@ -113,7 +113,7 @@ def test_seeds_share_the_data_only():
 
 def test_random_selection_needs_no_experts():
     plan = plan_of(method={"name": "random"}, stages=[{"images_per_class": 2}])
-    assert kinds(plan) == {"data": 1, "selection": 1, "evaluation": 1}
+    assert kinds(plan) == {"data": 1, "coreset": 1, "evaluation": 1}
     assert {step.runs_as for step in plan.steps} == {"task"}
 
 
@@ -270,7 +270,7 @@ def test_variants_share_what_they_have_in_common():
     variants = {"mtt": {}, "random": {"method": {"name": "random"}, "stages": one}}
     plan = plan_of(variants=variants)
     assert kinds(plan)["data"] == 1
-    assert kinds(plan)["selection"] == 1
+    assert kinds(plan)["coreset"] == 1
     assert [item.experiment.variant for item in plan.evaluations] == ["mtt", "random"]
 
 
@@ -495,7 +495,7 @@ def test_without_a_curriculum_there_are_no_scores_and_no_window():
 def test_selections_by_features_read_those_of_the_first_expert(name):
     plan = plan_of(method={"name": name}, stages=SELECTING)
     steps = by_name(plan)
-    assert kinds(plan) == {"data": 1, "expert": 1, "features": 1, "selection": 1, "evaluation": 1}
+    assert kinds(plan) == {"data": 1, "expert": 1, "features": 1, "coreset": 1, "evaluation": 1}
     assert inputs_of(plan, "features") == {
         "data": steps["data"].key,
         "expert": steps["stage1/expert0"].key,
@@ -509,14 +509,14 @@ def test_selections_by_features_read_those_of_the_first_expert(name):
 def test_the_selection_by_forgetting_reads_the_scores():
     plan = plan_of(method={"name": "forgetting"}, stages=SELECTING)
     steps = by_name(plan)
-    assert kinds(plan) == {"data": 1, "scores": 1, "selection": 1, "evaluation": 1}
+    assert kinds(plan) == {"data": 1, "scores": 1, "coreset": 1, "evaluation": 1}
     assert inputs_of(plan, "stage1") == {"data": steps["data"].key, "scores": steps["scores"].key}
 
 
 def test_selections_by_features_share_them():
     plan = plan_of(method={"name": "herding"}, stages=SELECTING,
                    variants={"h": {}, "k": {"method": {"name": "k_center"}}})  # fmt: skip
-    assert (kinds(plan)["features"], kinds(plan)["expert"], kinds(plan)["selection"]) == (1, 1, 2)
+    assert (kinds(plan)["features"], kinds(plan)["expert"], kinds(plan)["coreset"]) == (1, 1, 2)
 
 
 def test_without_transition_later_stages_share_the_experts_of_the_first():
@@ -621,11 +621,3 @@ def test_classes_that_do_not_divide_into_phases_are_refused():
     message = r"3 classes do not divide into 2 phases of the same size; .*can be 3"
     with pytest.raises(ConfigError, match=message):
         plan_of(continual={"phases": 2})
-
-
-@pytest.mark.parametrize(("norm", "named"), [("instance", False), ("batch", True)])
-def test_keys_say_where_the_statistics_of_batch_norm_are_from(norm, named):
-    changes = {"model.norm": norm, "stages": {"count": 1, "images_per_class": 1}}
-    steps = by_name(plan_of(method={"name": "herding"}, **changes))
-    for name in ("features", "stage1"):
-        assert ("batch_norm" in steps[name].config) is named

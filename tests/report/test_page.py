@@ -114,7 +114,9 @@ def test_it_says_where_the_results_come_from(page: Callable[[], Page], store: St
     data = store.manifest(find_step("random/seed0/data", store).key)
     assert f"pdd-ray {pdd_ray.__version__}" in made.text
     assert f"fingerprint {data['config']['fingerprint']}" in made.text
-    assert data["python"] in {row[1] for row in made.table("What the finished steps ran on")}
+    made_by = made.table("What the finished steps ran on")
+    assert data["python"] in {row[2] for row in made_by}
+    assert {row[1].partition(" ")[0] for row in made_by[1:]} <= {pdd_ray.__version__}
     assert dict(made.table("Packages"))["torch"]
     assert "pdd-ray run tiny.json" in made.text
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pdd_ray.operations import Operation
 from pdd_ray.steps import Cost, Resources, Step
 
 if TYPE_CHECKING:
@@ -22,13 +23,16 @@ def make_step(
     **config: Any,  # noqa: ANN401 - JSON
 ) -> Step:
     """Return a step; trials are of the kind ``stage``, tasks are of the kind ``expert``."""
-    return Step(
-        kind="stage" if runs_as == "trial" else "expert",
+    operation = Operation(
+        name="stage" if runs_as == "trial" else "expert",
         function=f"tests.runtime.step_functions:{function}",
+        runs_as=runs_as,
+    )
+    return Step(
+        operation,
         config={"label": label, **config},
         inputs={step.label: step for step in inputs},
         label=label,
-        runs_as=runs_as,
         resources=resources,
         cost=Cost(operations=operations),
     )

@@ -18,6 +18,7 @@ import pytest
 
 from pdd_ray.data.facts import DataFacts
 from pdd_ray.data.published import PUBLISHED
+from pdd_ray.operations import FULL_EVALUATION
 from pdd_ray.paper_settings import published_beside
 from pdd_ray.progressive import plan_sweep, planned_records
 from pdd_ray.specs.expand import expand
@@ -217,7 +218,7 @@ def test_equal_settings_are_the_same_steps(name: str):
     needed = [
         step
         for step in topological(evaluation.step for evaluation in chosen)
-        if step.kind != "evaluation" or step.function.endswith(":run_full")
+        if step.kind != "evaluation" or step.operation is FULL_EVALUATION
     ]
     assert {step.label for step in needed if step.key not in of_table1} == set()
 

@@ -10,7 +10,7 @@ from torch import nn
 from pdd_ray import training
 from pdd_ray.continual import distilling_loss, memory, run
 from pdd_ray.data.dataset import only_classes, save_dataset
-from pdd_ray.evaluation import RESULT_FILE, STATE_FILE
+from pdd_ray.evaluation import RESULT, TRAINED_NETWORK
 from pdd_ray.seeding import generator
 from pdd_ray.specs.continual import ContinualSpec
 from pdd_ray.synthetic import empty_set
@@ -77,11 +77,11 @@ def learn(folder, artifacts, phase, previous=None, report=None, progressive=True
 
 
 def result_of(output):
-    return json.loads((output / RESULT_FILE).read_text())
+    return json.loads((output / RESULT).read_text())
 
 
 def head_of(output):
-    tensors, _ = load_tensors(output / STATE_FILE)
+    tensors, _ = load_tensors(output / TRAINED_NETWORK)
     (weight,) = [value for value in tensors.values() if value.ndim == 2]
     return weight
 
@@ -152,5 +152,5 @@ def test_an_interrupted_phase_goes_on_with_the_same_bytes(tmp_path, artifacts, m
     with pytest.raises(InterruptionError):
         learn(tmp_path / "cut", artifacts, 2, first, interrupting(stop), protocol="B")
     cut = learn(tmp_path / "cut", artifacts, phase=2, previous=first, protocol="B")
-    assert (cut / STATE_FILE).read_bytes() == (whole / STATE_FILE).read_bytes()
+    assert (cut / TRAINED_NETWORK).read_bytes() == (whole / TRAINED_NETWORK).read_bytes()
     assert result_of(cut) == result_of(whole)

@@ -7,9 +7,9 @@ import torch
 
 from pdd_ray import training
 from pdd_ray.evaluation import (
-    CURVE_FILE,
-    RESULT_FILE,
-    STATE_FILE,
+    RESULT,
+    TRAINED_NETWORK,
+    TRAINING_CURVE,
     evenly_spaced,
     run,
     run_full,
@@ -94,10 +94,10 @@ def by_hand(stages, network=0, subset="union", carry=True, model=MODEL, **change
 
 
 def assert_is(folder, state):
-    tensors, _ = load_tensors(folder / STATE_FILE)
+    tensors, _ = load_tensors(folder / TRAINED_NETWORK)
     for name, value in state.model.state_dict().items():
         assert torch.equal(tensors[f"model.{name}"], value), name
-    result = json.loads((folder / RESULT_FILE).read_text())
+    result = json.loads((folder / RESULT).read_text())
     data = dataset()
     assert result["test_accuracy"] == accuracy(state.model, data.test_images, data.test_labels)
     assert result["validation_accuracy"] == accuracy(
@@ -119,7 +119,7 @@ def test_momentum_makes_a_difference(artifacts, tmp_path):
     first = evaluate(tmp_path / "first", artifacts, 1)
     kept = evaluate(tmp_path / "kept", artifacts, 2, first)
     emptied = evaluate(tmp_path / "emptied", artifacts, 2, first, carry=False)
-    assert (kept / STATE_FILE).read_bytes() != (emptied / STATE_FILE).read_bytes()
+    assert (kept / TRAINED_NETWORK).read_bytes() != (emptied / TRAINED_NETWORK).read_bytes()
 
 
 def test_sequential_sees_the_newest_set_only(artifacts, tmp_path):
@@ -135,7 +135,7 @@ def test_union_is_a_fresh_network_on_everything(artifacts, tmp_path):
 def test_networks_differ(artifacts, tmp_path):
     one, two = (evaluate(tmp_path / f"{i}", artifacts, 1, network=i) for i in (0, 1))
     assert_is(two, by_hand([1], network=1))
-    assert (one / STATE_FILE).read_bytes() != (two / STATE_FILE).read_bytes()
+    assert (one / TRAINED_NETWORK).read_bytes() != (two / TRAINED_NETWORK).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -158,22 +158,22 @@ def test_a_killed_evaluation_continues_to_the_same_bytes(artifacts, tmp_path, mo
     with pytest.raises(InterruptionError):
         evaluate(tmp_path / "killed", artifacts, 2, first, interrupting(3))
     killed = evaluate(tmp_path / "killed", artifacts, 2, first)
-    for name in (STATE_FILE, RESULT_FILE):
+    for name in (TRAINED_NETWORK, RESULT):
         assert (whole / name).read_bytes() == (killed / name).read_bytes()
 
 
 def test_a_result_says_what_was_measured_and_no_times(artifacts, tmp_path):
     folder = evaluate(tmp_path / "union", artifacts, 2)
-    result = json.loads((folder / RESULT_FILE).read_text())
+    result = json.loads((folder / RESULT).read_text())
     assert set(result) == {"test_accuracy", "validation_accuracy", "test_images", "step_size"}
     assert result["test_images"] == 15
     assert result["step_size"] == 0.02
-    assert sorted(path.name for path in folder.iterdir()) == [RESULT_FILE, STATE_FILE]
+    assert sorted(path.name for path in folder.iterdir()) == [RESULT, TRAINED_NETWORK]
 
 
 def test_two_evaluations_have_the_same_bytes(artifacts, tmp_path):
     one, two = (evaluate(tmp_path / name, artifacts, 2) for name in ("one", "two"))
-    for name in (STATE_FILE, RESULT_FILE):
+    for name in (TRAINED_NETWORK, RESULT):
         assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
@@ -202,12 +202,12 @@ def with_changes(folder, artifacts, report=None, **changes):
 def test_a_curve_is_of_validation_and_ends_with_the_result(tmp_path, artifacts):
     output = with_changes(tmp_path / "a", artifacts, curve_points=3)
     plain = with_changes(tmp_path / "b", artifacts)
-    curve = json.loads((output / CURVE_FILE).read_text())
-    result = json.loads((output / RESULT_FILE).read_text())
+    curve = json.loads((output / TRAINING_CURVE).read_text())
+    result = json.loads((output / RESULT).read_text())
     assert curve["epochs"] == [2, 4, 6]  # epochs + 1 passes
     assert curve["validation_accuracy"][-1] == result["validation_accuracy"]
-    assert result == json.loads((plain / RESULT_FILE).read_text())
-    assert not (plain / CURVE_FILE).exists()
+    assert result == json.loads((plain / RESULT).read_text())
+    assert not (plain / TRAINING_CURVE).exists()
 
 
 def test_the_original_protocol_reports_the_best_of_its_tests(tmp_path, artifacts, monkeypatch):
@@ -218,7 +218,7 @@ def test_the_original_protocol_reports_the_best_of_its_tests(tmp_path, artifacts
 
     monkeypatch.setattr("pdd_ray.evaluation.accuracy", fake)
     output = with_changes(tmp_path / "a", artifacts, tests=3)
-    result = json.loads((output / RESULT_FILE).read_text())
+    result = json.loads((output / RESULT).read_text())
     assert result["test_accuracy"] == 0.7
     assert result["last_test_accuracy"] == 0.2
     assert result["validation_accuracy"] == 0.9
@@ -230,7 +230,7 @@ def test_a_curve_survives_an_interruption(tmp_path, artifacts, monkeypatch):
     with pytest.raises(InterruptionError):
         with_changes(tmp_path / "cut", artifacts, interrupting(4), curve_points=6)
     cut = with_changes(tmp_path / "cut", artifacts, curve_points=6)
-    assert (cut / CURVE_FILE).read_text() == (whole / CURVE_FILE).read_text()
+    assert (cut / TRAINING_CURVE).read_text() == (whole / TRAINING_CURVE).read_text()
 
 
 def test_all_real_images_are_trained_on_as_by_hand(tmp_path, artifacts):
@@ -249,5 +249,5 @@ def test_all_real_images_are_trained_on_as_by_hand(tmp_path, artifacts):
     batches = random_batches(data.train_images, 8, spec.augmentation, 0, "evaluation", 1, "full")
     rates = reference_learning_rates(0.05, 2)
     train(state, data.train_images, data.train_labels, rates, batches, Sgd(0.9, 5e-4))
-    result = json.loads((context.output / RESULT_FILE).read_text())
+    result = json.loads((context.output / RESULT).read_text())
     assert result["test_accuracy"] == accuracy(state.model, data.test_images, data.test_labels)

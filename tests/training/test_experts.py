@@ -9,8 +9,8 @@ from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.training import ExpertSpec
 from pdd_ray.training import Sgd, TrainingState, random_batches, reference_learning_rates, train
 from pdd_ray.trajectories import (
-    FILE,
-    PARAMETERS_FILE,
+    PARAMETERS,
+    TRAJECTORY,
     load_parameters,
     open_trajectory,
     save_parameters,
@@ -138,7 +138,7 @@ def test_a_killed_expert_continues_to_the_same_bytes(data, tmp_path, killed, mon
         report=lambda progress: epochs.append(round(4 * progress["fraction"])),
     )
     assert epochs == list(range(killed, 5))
-    one, other = (tmp_path / name / "output" / FILE for name in ("whole", "killed"))
+    one, other = (tmp_path / name / "output" / TRAJECTORY for name in ("whole", "killed"))
     assert one.read_bytes() == other.read_bytes()
 
 
@@ -153,7 +153,7 @@ def test_a_crash_between_the_two_files_of_the_progress_is_survived(data, tmp_pat
     # the snapshots were written after epoch 2, its state was not
     (tmp_path / "killed" / "partial" / "training.safetensors").write_bytes(old)
     make_expert(tmp_path / "killed", data)
-    one, other = (tmp_path / name / "output" / FILE for name in ("whole", "killed"))
+    one, other = (tmp_path / name / "output" / TRAJECTORY for name in ("whole", "killed"))
     assert one.read_bytes() == other.read_bytes()
 
 
@@ -166,7 +166,7 @@ def test_a_killed_start_continues_to_the_same_bytes(tmp_path, monkeypatch):
     with pytest.raises(InterruptionError):
         run_start(killed)
     resumed = make_start(tmp_path / "killed", stage, epochs=4)
-    assert (whole / PARAMETERS_FILE).read_bytes() == (resumed / PARAMETERS_FILE).read_bytes()
+    assert (whole / PARAMETERS).read_bytes() == (resumed / PARAMETERS).read_bytes()
 
 
 def test_snapshots_can_be_stored_in_half_the_space(data, tmp_path):

@@ -52,7 +52,7 @@ def test_they_do_not_depend_on_how_many_are_computed_at_once(made, monkeypatch):
 
 def test_they_have_the_same_bytes_again(made):
     _, make = made
-    one, other = ((make(name) / features.FILE).read_bytes() for name in ("one", "other"))
+    one, other = ((make(name) / features.FEATURES).read_bytes() for name in ("one", "other"))
     assert one == other
 
 

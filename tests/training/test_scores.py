@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from pdd_ray.models.factory import create_model
-from pdd_ray.scores import FILE, REPORT_FILE, images_in_window, load_scores, run
+from pdd_ray.scores import SCORE_SHARES, SCORES, images_in_window, load_scores, run
 from pdd_ray.seeding import generator
 from pdd_ray.specs.training import ForgettingSpec
 from pdd_ray.tensors import save_tensors
@@ -99,7 +99,7 @@ def test_the_report_gives_the_shares_below_the_paper_s_bounds(tmp_path):
     context = context_of(tmp_path)
     run(context)
     scores = load_scores(context.output).tolist()
-    assert json.loads((context.output / REPORT_FILE).read_text()) == {
+    assert json.loads((context.output / SCORE_SHARES).read_text()) == {
         f"below_{bound}": pytest.approx(sum(s < bound for s in scores) / len(scores))
         for bound in (3, 9, 15)
     }
@@ -109,7 +109,7 @@ def test_the_same_inputs_give_the_same_bytes_and_another_seed_others(tmp_path, m
     one, other = (context_of(tmp_path / name) for name in ("one", "other"))
     for context in (one, other):
         run(context)
-    assert (one.output / FILE).read_bytes() == (other.output / FILE).read_bytes()
+    assert (one.output / SCORES).read_bytes() == (other.output / SCORES).read_bytes()
     assert torch.equal(load_scores(one.output), made)
     assert not torch.equal(scores_of(tmp_path / "seed", seed=1), made)
 
@@ -135,7 +135,7 @@ def narrowed(folder, low, high, minimum):
     scores = torch.zeros(len(data.train_labels))
     for label, name in enumerate(CLASSES):
         scores[data.train_labels == label] = torch.tensor(BY_CLASS[name], dtype=torch.float32)
-    save_tensors(folder / FILE, {"scores": scores}, {})
+    save_tensors(folder / SCORES, {"scores": scores}, {})
     window = {"low": low, "high": high, "minimum": minimum}
     small, facts = images_in_window(data, folder, window)
     by_class = {}

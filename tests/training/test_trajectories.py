@@ -11,7 +11,7 @@ from pdd_ray.models.flat import FlatModel
 from pdd_ray.specs.model import ConvNetSpec
 from pdd_ray.training import Sgd, TrainingState, random_batches, train
 from pdd_ray.trajectories import (
-    FILE,
+    TRAJECTORY,
     last_network,
     load_parameters,
     open_trajectory,
@@ -62,7 +62,7 @@ def test_only_the_rows_asked_for_are_read(tmp_path, monkeypatch):
 def test_float16_takes_half_the_space_and_is_read_as_float32(tmp_path):
     for storage in ("float16", "float32"):
         save_trajectory(tmp_path / storage, SNAPSHOTS, NETWORK, storage)
-    sizes = [(tmp_path / name / FILE).stat().st_size for name in ("float16", "float32")]
+    sizes = [(tmp_path / name / TRAJECTORY).stat().st_size for name in ("float16", "float32")]
     assert sizes[0] < 0.6 * sizes[1]
     (row,) = open_trajectory(tmp_path / "float16").snapshots(2)
     assert row.dtype == torch.float32
@@ -71,7 +71,7 @@ def test_float16_takes_half_the_space_and_is_read_as_float32(tmp_path):
 
 def test_the_file_names_the_parameters(tmp_path):
     save_trajectory(tmp_path, SNAPSHOTS, NETWORK, "float32")
-    with safe_open(tmp_path / FILE, framework="np") as file:
+    with safe_open(tmp_path / TRAJECTORY, framework="np") as file:
         layout = json.loads(file.metadata()["pdd"])
     assert layout["names"] == [name for name, _ in MODEL.named_parameters()]
     assert layout["shapes"] == [list(value.shape) for value in MODEL.parameters()]
