@@ -21,21 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from pdd_ray.augment import dsa
-from pdd_ray.memory import freed_memory_is_reused
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.training import FULL_DSA
+from pdd_ray.core.memory import freed_memory_is_reused
+from pdd_ray.core.seeding import generator
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.factory import create_model
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.specs.training import FULL_DSA
-from pdd_ray.training import Sgd, TrainingState, mean_cross_entropy, random_batches, train
+from pdd_ray.training.augmentation import dsa
+from pdd_ray.training.loop import Sgd, TrainingState, mean_cross_entropy, random_batches, train
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from pdd_ray.training import Loss
+    from pdd_ray.training.loop import Loss
 
 CLASSES = 10
 BATCH = 128

@@ -41,6 +41,9 @@ def problem(
     """Return a function that makes one iteration with the gradient of the kind given."""
     import torch
 
+    from pdd_ray.configuration.model import ConvNetSpec
+    from pdd_ray.configuration.training import FULL_DSA
+    from pdd_ray.core.seeding import generator
     from pdd_ray.methods.matching import (
         InnerFunctions,
         Segment,
@@ -52,9 +55,6 @@ def problem(
     )
     from pdd_ray.models.factory import create_model
     from pdd_ray.models.flat import FlatModel
-    from pdd_ray.seeding import generator
-    from pdd_ray.specs.model import ConvNetSpec
-    from pdd_ray.specs.training import FULL_DSA
 
     shape = (3, side, side)
     source = generator(0, "benchmark")
@@ -75,7 +75,7 @@ def problem(
 
 def measure_memory(side: int, inner_steps: int, kind: str) -> dict[str, float]:
     """Return the high-water mark of this process before and after one iteration, in MB."""
-    from pdd_ray.memory import freed_memory_is_reused
+    from pdd_ray.core.memory import freed_memory_is_reused
 
     with freed_memory_is_reused():  # as steps run
         iteration = problem(side, inner_steps)
@@ -87,7 +87,7 @@ def measure_memory(side: int, inner_steps: int, kind: str) -> dict[str, float]:
 
 def measure_times(side: int, repeats: int) -> dict[str, list[float]]:
     """Return the seconds of iterations of TIMED_STEPS inner steps, by kind, measured in turn."""
-    from pdd_ray.memory import freed_memory_is_reused
+    from pdd_ray.core.memory import freed_memory_is_reused
 
     eager = problem(side, TIMED_STEPS)
     compiled = problem(side, TIMED_STEPS, compile=True)

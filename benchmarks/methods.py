@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
+    from pdd_ray.configuration.methods import DcSpec, DmSpec, IdcSpec
     from pdd_ray.methods.base import StageInputs
-    from pdd_ray.specs.methods import DcSpec, DmSpec, IdcSpec
 
     Turn = Callable[[float], None]
 
@@ -96,15 +96,15 @@ def inputs_of(run: Run) -> StageInputs:
     """Return the inputs of a stage on random images, with as many as a batch takes per class."""
     import torch
 
+    from pdd_ray.configuration.model import ConvNetSpec
+    from pdd_ray.core.seeding import generator
     from pdd_ray.data.dataset import Dataset
+    from pdd_ray.data.multi_formation import decode, decode_labels
     from pdd_ray.data.pixels import Standardise
-    from pdd_ray.formation import decode, decode_labels
+    from pdd_ray.data.synthetic_set import empty_set
     from pdd_ray.methods.base import StageInputs
     from pdd_ray.models.factory import create_model
     from pdd_ray.models.flat import FlatModel
-    from pdd_ray.seeding import generator
-    from pdd_ray.specs.model import ConvNetSpec
-    from pdd_ray.synthetic import empty_set
 
     shape, source = (3, SIDE, SIDE), generator(0, "images")
     labels = torch.arange(CLASSES).repeat_interleave(REAL[run.method] + 44)
@@ -135,7 +135,7 @@ def inputs_of(run: Run) -> StageInputs:
 
 def spec_of(run: Run) -> DcSpec | DmSpec | IdcSpec:
     """Return the paper's settings, with one update of the images per network."""
-    from pdd_ray.specs.methods import DcSpec, DmSpec, IdcSpec
+    from pdd_ray.configuration.methods import DcSpec, DmSpec, IdcSpec
 
     common: dict[str, Any] = {
         "iterations": run.updates,
@@ -158,9 +158,9 @@ def plain_dc(inputs: StageInputs, spec: DcSpec, images: Tensor, turn: Turn) -> N
     import torch
     import torch.nn.functional as F
 
+    from pdd_ray.core.seeding import generator
     from pdd_ray.methods.draws import drawn_model
     from pdd_ray.methods.initial import random_members
-    from pdd_ray.seeding import generator
 
     count, data = inputs.images_per_class, inputs.dataset.train_images
     optimiser = torch.optim.SGD([images], spec.image_learning_rate, spec.momentum)
@@ -193,10 +193,10 @@ def plain_dm(inputs: StageInputs, spec: DmSpec, images: Tensor, turn: Turn) -> N
     """Update ``images`` as DM does: a sum of the distances of all classes, one backward pass."""
     import torch
 
-    from pdd_ray.augment.rules import draw_augmentation
+    from pdd_ray.core.seeding import generator
     from pdd_ray.methods.draws import drawn_model
     from pdd_ray.methods.initial import random_members
-    from pdd_ray.seeding import generator
+    from pdd_ray.training.augmentation.rules import draw_augmentation
 
     count, data = inputs.images_per_class, inputs.dataset.train_images
     optimiser = torch.optim.SGD([images], spec.image_learning_rate, spec.momentum)
@@ -261,9 +261,9 @@ def _idc_loss(
     import torch
     import torch.nn.functional as F
 
-    from pdd_ray.augment.rules import draw_augmentation
-    from pdd_ray.formation import decode
-    from pdd_ray.seeding import generator
+    from pdd_ray.core.seeding import generator
+    from pdd_ray.data.multi_formation import decode
+    from pdd_ray.training.augmentation.rules import draw_augmentation
 
     count, parameters = inputs.images_per_class, list(network.parameters())
     own = decode(images[label * count : (label + 1) * count], spec.factor)
@@ -298,7 +298,7 @@ def serve(run: Run, connection: Connection) -> None:
     """Make one update for every message, answer with its seconds, and at last with Found."""
     import torch
 
-    from pdd_ray.memory import freed_memory_is_reused
+    from pdd_ray.core.memory import freed_memory_is_reused
 
     torch.set_num_threads(1)
     reused = run.kind in (EAGER, COMPILED, PLAIN_REUSED)  # as steps run
@@ -325,11 +325,11 @@ def serve(run: Run, connection: Connection) -> None:
 def update(run: Run, inputs: StageInputs, turn: Turn) -> tuple[Tensor, Tensor]:
     """Make all updates of ``run``, and return the images before and after them."""
     from pdd_ray import training
+    from pdd_ray.configuration.methods import DcSpec, IdcSpec
     from pdd_ray.methods.base import Partial
     from pdd_ray.methods.idc import first_images as first_of_idc
     from pdd_ray.methods.initial import first_images
-    from pdd_ray.specs.methods import DcSpec, IdcSpec
-    from pdd_ray.stage import create_method
+    from pdd_ray.methods.stage import create_method
 
     spec = spec_of(run)
     names = ("stage", inputs.stage, "initial" if isinstance(spec, DcSpec) else "initialisation")

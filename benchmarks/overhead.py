@@ -9,11 +9,11 @@ from __future__ import annotations
 import tempfile
 import time
 
-from pdd_ray.operations import Operation
+from pdd_ray.core.operations import Operation
+from pdd_ray.core.steps import Step, StepContext
+from pdd_ray.core.store import Store
 from pdd_ray.runtime.cluster import start_local
 from pdd_ray.runtime.run import NoDisplay, RunOptions, run_on_ray
-from pdd_ray.steps import Step, StepContext
-from pdd_ray.store import Store
 
 STAGES = 20
 LIMIT_SECONDS = 15.0

@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pdd_ray.api import (
+    from pdd_ray.api.functions import (
         Plan,
         RunResult,
         config,
@@ -47,8 +47,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - functions of several types
-    """Return a function of ``pdd_ray.api``, which is imported when one is first used."""
+    """Return a function of ``pdd_ray.api.functions``, which is imported when one is first used."""
     if name not in __all__:
         msg = f"module 'pdd_ray' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module("pdd_ray.api"), name)
+    return getattr(import_module("pdd_ray.api.functions"), name)

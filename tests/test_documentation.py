@@ -18,27 +18,27 @@ import torch
 import typer.main
 from pydantic import TypeAdapter
 
-from pdd_ray import errors
 from pdd_ray.cli.main import app
+from pdd_ray.configuration.experiment import ResourcesSpec, StepResources
+from pdd_ray.configuration.load import load_collection, load_sweep, presets, resolved
+from pdd_ray.configuration.methods import MethodSpec
+from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.recipes import RECIPES
+from pdd_ray.configuration.training import ForgettingSpec
+from pdd_ray.core import errors
+from pdd_ray.core.operations import KINDS
 from pdd_ray.data.dataset import Dataset
 from pdd_ray.data.pixels import Identity
+from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial, StageInputs
-from pdd_ray.operations import KINDS
-from pdd_ray.specs.experiment import ResourcesSpec, StepResources
-from pdd_ray.specs.load import load_collection, load_sweep, presets, resolved
-from pdd_ray.specs.methods import MethodSpec
-from pdd_ray.specs.methods.base import DistillationSpec
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.specs.recipes import RECIPES
-from pdd_ray.specs.training import ForgettingSpec
-from pdd_ray.stage import METHODS
-from pdd_ray.synthetic import empty_set
+from pdd_ray.methods.stage import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from pdd_ray.fingerprint import Json
+    from pdd_ray.core.identities import Json
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -195,7 +195,7 @@ def test_the_steps_of_the_architecture_are_all_kinds_of_steps():
 
 
 def test_the_layers_of_the_architecture_are_those_that_are_checked():
-    section = text_of(ROOT / "docs/architecture.md").partition("## Layers")[2]
+    section = text_of(ROOT / "docs/architecture.md").partition("## Rooms")[2]
     picture = section.split("```")[1].strip()
     project = tomllib.loads(text_of(ROOT / "pyproject.toml"))
     contracts = project["tool"]["importlinter"]["contracts"]
@@ -331,8 +331,8 @@ def test_the_example_method_makes_images_of_each_class(
         [
             "from typing import Annotated, ClassVar, Literal",
             "from pydantic import Field",
-            "from pdd_ray.specs.methods import RandomSelectionSpec, TrajectoryMatchingSpec",
-            "from pdd_ray.specs.methods.base import MethodTraits",
+            "from pdd_ray.configuration.methods import RandomSelectionSpec, TrajectoryMatchingSpec",
+            "from pdd_ray.configuration.methods.base import MethodTraits",
         ]
     )
     specs = module("example_specs", f"{header}\n\n\n{spec}\n{union}")

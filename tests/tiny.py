@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from pdd_ray.configuration.model import ConvNetSpec, ModelSpec
+from pdd_ray.configuration.training import SyntheticTrainingSpec
+from pdd_ray.core.seeding import generator
+from pdd_ray.core.steps import Report, StepContext, no_report
 from pdd_ray.data.dataset import Dataset, save_dataset
+from pdd_ray.data.multi_formation import decode, decode_labels
 from pdd_ray.data.pixels import Standardise
-from pdd_ray.formation import decode, decode_labels
+from pdd_ray.data.synthetic_set import SyntheticSet, empty_set
 from pdd_ray.methods.base import StageInputs
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import ConvNetSpec, ModelSpec
-from pdd_ray.specs.training import SyntheticTrainingSpec
-from pdd_ray.starts import random_start
-from pdd_ray.steps import Report, StepContext, no_report
-from pdd_ray.synthetic import SyntheticSet, empty_set
-from pdd_ray.training import Sgd, TrainingState, random_batches, train
-from pdd_ray.trajectories import Trajectory, open_trajectory, save_trajectory
+from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
+from pdd_ray.training.starts import random_start
+from pdd_ray.training.trajectories import Trajectory, open_trajectory, save_trajectory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE
 from pdd_ray.cli.messages import show, show_json
-from pdd_ray.cli.options import DEFAULT_STORE, OverridesArgument, StoreOption, SweepArgument
-from pdd_ray.store import Store
+from pdd_ray.cli.options import OverridesArgument, StoreOption, SweepArgument
+from pdd_ray.core.store import Store
 
 app = typer.Typer(help="Show configurations and their schema.", no_args_is_help=True)
 
@@ -24,7 +25,7 @@ class ConfigFormat(StrEnum):
 @app.command("schema")
 def show_schema() -> None:
     """Show the JSON schema of sweep files, for editors."""
-    from pdd_ray.specs.load import sweep_schema
+    from pdd_ray.configuration.load import sweep_schema
 
     show_json(sweep_schema())
 
@@ -39,8 +40,8 @@ def show_config(
     ] = ConfigFormat.YAML,
 ) -> None:
     """Show a sweep with all its defaults; the output is a sweep file itself."""
-    from pdd_ray.specs import yaml
-    from pdd_ray.specs.load import load_sweep, resolved
+    from pdd_ray.configuration import yaml
+    from pdd_ray.configuration.load import load_sweep, resolved
 
     values = resolved(load_sweep(sweep, overrides or (), Store(store)))
     if form is ConfigFormat.JSON:

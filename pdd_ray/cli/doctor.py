@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE
+from pdd_ray.api.text import size
 from pdd_ray.cli.messages import show
-from pdd_ray.cli.options import DEFAULT_STORE, StoreOption
-from pdd_ray.cli.text import size
-from pdd_ray.errors import StoreError
-from pdd_ray.store import Store
+from pdd_ray.cli.options import StoreOption
+from pdd_ray.core.errors import StoreError
+from pdd_ray.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

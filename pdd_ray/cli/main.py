@@ -9,7 +9,7 @@ import typer
 
 from pdd_ray.cli import config, doctor, plots, report, results, run, status, tensorboard
 from pdd_ray.cli.messages import complain
-from pdd_ray.errors import PddError
+from pdd_ray.core.errors import PddError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from pdd_ray.fingerprint import Json
+    from pdd_ray.core.identities import Json
 
 
 def say(text: str = "") -> None:

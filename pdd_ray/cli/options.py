@@ -5,14 +5,11 @@ from typing import Annotated
 
 import typer
 
-from pdd_ray.errors import StoreError
-from pdd_ray.store import Store
-
-DEFAULT_STORE = Path("pdd-ray-store")
+from pdd_ray.api.stores import DEFAULT_STORE, STORE_VARIABLE
 
 StoreOption = Annotated[
     Path,
-    typer.Option("--store", envvar="PDD_RAY_STORE", help="Folder of artifacts and results."),
+    typer.Option("--store", envvar=STORE_VARIABLE, help="Folder of artifacts and results."),
 ]
 SweepArgument = Annotated[
     str,
@@ -26,22 +23,6 @@ OverridesArgument = Annotated[
     typer.Argument(metavar="KEY=VALUE", help="Changes of the sweep, such as method.iterations=20."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON to stdout.")]
-
-
-def existing_store(path: Path) -> Store:
-    """Return the store at ``path`` for reading.
-
-    Raises:
-        StoreError: if there is none.
-    """
-    store = Store(path)
-    if not (store.root / "store.json").is_file():
-        msg = (
-            f"there is no store at {store.root}; run a sweep first, or name the store with "
-            "--store or PDD_RAY_STORE"
-        )
-        raise StoreError(msg)
-    return store
 
 
 def store_hint(path: Path) -> str:

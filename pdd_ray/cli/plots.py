@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE, existing_store
 from pdd_ray.cli.messages import say, show
-from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, SweepArgument, existing_store
+from pdd_ray.cli.options import StoreOption, SweepArgument
 
 
 class PlotFormat(StrEnum):
@@ -20,7 +21,7 @@ class PlotFormat(StrEnum):
 
 
 class PlotKind(StrEnum):
-    """What a plot shows; ``analysis.plots.KINDS`` describes them."""
+    """What a plot shows; ``pdd_analysis.plots.KINDS`` describes them."""
 
     ACCURACY = "accuracy"
     STAGES = "stages"
@@ -54,8 +55,8 @@ def plot(
 
     Their paths go to stdout.
     """
-    from pdd_ray.plotting import plot_files, plot_folder
-    from pdd_ray.saved_sweeps import find_saved_collection
+    from pdd_ray.results.plotting import plot_files, plot_folder
+    from pdd_ray.results.saved_sweeps import find_saved_collection
 
     opened = existing_store(store)
     found = find_saved_collection(sweep, opened)

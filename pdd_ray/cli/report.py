@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE, existing_store
 from pdd_ray.cli.messages import say, show
-from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, SweepArgument, existing_store
+from pdd_ray.cli.options import StoreOption, SweepArgument
 
 
 def report(
@@ -30,8 +31,8 @@ def report(
     It holds plan, tables, plots, pictures and every experiment with its logs, and needs no
     network. Shows what there is, also while the sweep runs; its path goes to stdout.
     """
-    from pdd_ray.report.page import write_report, write_reports
-    from pdd_ray.saved_sweeps import find_saved_collection
+    from pdd_ray.results.report.page import write_report, write_reports
+    from pdd_ray.results.saved_sweeps import find_saved_collection
 
     opened = existing_store(store)
     found = find_saved_collection(sweep, opened)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE, existing_store
 from pdd_ray.cli.messages import say, show
-from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, SweepArgument, existing_store
-from pdd_ray.errors import ConfigError
+from pdd_ray.cli.options import StoreOption, SweepArgument
+from pdd_ray.core.errors import ConfigError
 
 
 class TableFormat(StrEnum):
@@ -79,8 +80,8 @@ def table(
 
     Shows what is finished, also while the sweep runs.
     """
-    from pdd_ray.outputs import Pivot, collection_text
-    from pdd_ray.saved_sweeps import find_saved_collection
+    from pdd_ray.results.outputs import Pivot, collection_text
+    from pdd_ray.results.saved_sweeps import find_saved_collection
 
     pivot = Pivot(_names(rows), _names(cols), baseline, _names(choose))
     if compare is not None and pivot != Pivot():
@@ -92,7 +93,7 @@ def table(
     if output is None:
         show(text)
         return
-    from pdd_ray.files import write_text
+    from pdd_ray.core.files import write_text
 
     write_text(output, text)
     say(f"written: {output}")
@@ -127,8 +128,8 @@ def images(
 
     One picture per setting, its stages side by side; their paths go to stdout.
     """
-    from pdd_ray.outputs import write_pictures
-    from pdd_ray.saved_sweeps import find_saved_collection
+    from pdd_ray.results.outputs import write_pictures
+    from pdd_ray.results.saved_sweeps import find_saved_collection
 
     opened = existing_store(store)
     for each in find_saved_collection(sweep, opened).sweeps:

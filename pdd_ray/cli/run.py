@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path  # noqa: TC003 - typer evaluates annotations
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE
 from pdd_ray.cli.messages import say, show, show_json
 from pdd_ray.cli.options import (
-    DEFAULT_STORE,
     JsonOption,
     OverridesArgument,
     StoreOption,
     SweepArgument,
     store_hint,
 )
-from pdd_ray.store import Store
+from pdd_ray.core.store import Store
 
 if TYPE_CHECKING:
+    from pdd_ray.api.preparing import PreparedRun
     from pdd_ray.runtime.interface import RunOptions
-    from pdd_ray.specs.load import Collection
-    from pdd_ray.sweeping import PreparedRun
 
 MOST_PICTURES = 4
 """Pictures that are named at the end of a run."""
@@ -99,7 +98,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and take."""
-    from pdd_ray.cli.summary import plan_as_json, plan_lines
+    from pdd_ray.api.plan_text import plan_as_json, plan_lines
 
     prepared = _prepare(sweep, overrides, Store(store))
     if as_json:
@@ -109,32 +108,17 @@ def plan(
 
 
 def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedRun:
-    from pdd_ray.specs.load import load_collection
+    from pdd_ray.api.preparing import prepare_checked
+    from pdd_ray.configuration.load import load_collection
 
     return prepare_checked(load_collection(sweep, overrides or (), store), store)
 
 
-def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
-    """Return ``sweeps`` planned on ``store``, their tables checked.
-
-    Raises:
-        ConfigError: if a sweep can't be carried out, or its table can't be made.
-        DataError: if a data set can't be read.
-    """
-    from pdd_ray.outputs import check_table
-    from pdd_ray.sweeping import prepare
-
-    prepared = prepare(sweeps, store)
-    for planned in prepared.plans:
-        check_table(planned)
-    return prepared
-
-
 def _run(prepared: PreparedRun, options: RunOptions, store: Path, *, serial: bool) -> None:
-    from pdd_ray.cli.summary import plan_lines
-    from pdd_ray.outputs import write_outputs
+    from pdd_ray.api.plan_text import plan_lines
+    from pdd_ray.api.preparing import check_complete, run
+    from pdd_ray.results.outputs import write_outputs
     from pdd_ray.runtime.display import create_display
-    from pdd_ray.sweeping import check_complete, run
 
     say("\n".join(plan_lines(prepared, options.cpus)))
     report = run(prepared, options, create_display(), serial=serial)

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE, existing_store
 from pdd_ray.cli.messages import say, show, show_json
-from pdd_ray.cli.options import DEFAULT_STORE, JsonOption, StoreOption, existing_store
+from pdd_ray.cli.options import JsonOption, StoreOption
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pdd_ray.fingerprint import Json
-    from pdd_ray.saved_sweeps import SweepStatus
-    from pdd_ray.store import Store
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.store import Store
+    from pdd_ray.results.saved_sweeps import SweepStatus
 
 SCHEMA = "pdd-ray/status/1"
 """Names the layout of the JSON form; changes when a reader has to change."""
@@ -43,7 +44,7 @@ def show_status(
 
     Counts steps by kind and state; `started` ones are running or were interrupted.
     """
-    from pdd_ray.saved_sweeps import find_saved_collection, read_status
+    from pdd_ray.results.saved_sweeps import find_saved_collection, read_status
 
     opened = existing_store(store)
     names = opened.sweep_names()
@@ -62,7 +63,7 @@ def logs(
     step: StepArgument, store: StoreOption = DEFAULT_STORE, follow: FollowOption = False
 ) -> None:
     """Show the log of a step."""
-    from pdd_ray.saved_sweeps import find_step
+    from pdd_ray.results.saved_sweeps import find_step
 
     opened = existing_store(store)
     found = find_step(step, opened)
@@ -78,8 +79,8 @@ def logs(
 
 
 def _lines(status: SweepStatus) -> list[str]:
-    from pdd_ray.cli.text import columns
-    from pdd_ray.saved_sweeps import State
+    from pdd_ray.api.text import columns
+    from pdd_ray.results.saved_sweeps import State
 
     header = [status.sweep, *State]
     rows = [
@@ -92,7 +93,7 @@ def _lines(status: SweepStatus) -> list[str]:
 
 
 def _as_json(status: SweepStatus) -> dict[str, Json]:
-    from pdd_ray.saved_sweeps import State
+    from pdd_ray.results.saved_sweeps import State
 
     labels = {step.key: step.label for step in status.steps}
     return {
@@ -122,7 +123,7 @@ def _show_from(path: Path, position: int) -> int:
 
 
 def _has_ended(key: str, store: Store) -> bool:
-    from pdd_ray.saved_sweeps import is_running
+    from pdd_ray.results.saved_sweeps import is_running
 
     failed = store.failure(key) is not None and not is_running(key, store)
     return failed or store.exists(key)

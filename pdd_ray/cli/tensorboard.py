@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pdd_ray.api.stores import DEFAULT_STORE, existing_store
 from pdd_ray.cli.messages import say, show
-from pdd_ray.cli.options import DEFAULT_STORE, StoreOption, existing_store
-from pdd_ray.operations import IMAGE_KINDS
+from pdd_ray.cli.options import StoreOption
+from pdd_ray.core.operations import IMAGE_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from pdd_ray.saved_sweeps import SavedStep
-    from pdd_ray.store import Store
+    from pdd_ray.core.store import Store
+    from pdd_ray.results.saved_sweeps import SavedStep
 
 STEPS_OF_PICTURES = 1000
 """TensorBoard shows 10 steps of a picture if it isn't told otherwise, and with 0 (all) none."""
@@ -51,7 +52,7 @@ def start(
 
 def _runs_of(source: str, store: Store) -> Path:
     """Return a folder with the runs of a sweep, or of a collection of them, as links."""
-    from pdd_ray.saved_sweeps import find_saved_collection, read_steps
+    from pdd_ray.results.saved_sweeps import find_saved_collection, read_steps
 
     collection = find_saved_collection(source, store)
     steps = [step for sweep in collection.sweeps for step in read_steps(sweep.name, store)]

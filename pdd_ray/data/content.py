@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pdd_ray.errors import DataError, StoreError
-from pdd_ray.files import write_json
-from pdd_ray.fingerprint import digest
+from pdd_ray.core.errors import DataError, StoreError
+from pdd_ray.core.files import write_json
+from pdd_ray.core.identities import digest
 
 CONTENT_FORMAT = 1
 """Raised when remembered contents must be made again."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.artifact_files import DATASET
+from pdd_ray.core.artifact_files import DATASET
+from pdd_ray.core.errors import FormatError
+from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.pixels import load_pixel_transform
-from pdd_ray.errors import FormatError
-from pdd_ray.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pdd_ray.core.identities import Json
     from pdd_ray.data.pixels import PixelTransform
-    from pdd_ray.fingerprint import Json
 
 SCHEMA = 1
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.identities import Json
 from pdd_ray.data.content import Content, read_entry, remembered, write_entry
 from pdd_ray.data.listing import Listing, list_image_folder, list_tiny_imagenet
 from pdd_ray.data.published import DIGITS, PUBLISHED
 from pdd_ray.data.shape import prepared_shape
 from pdd_ray.data.split import validation_size
-from pdd_ray.errors import DataError
-from pdd_ray.fingerprint import Json
-from pdd_ray.specs.data import DataSpec
 
 LISTINGS = {"image_folder": list_image_folder, "tiny_imagenet": list_tiny_imagenet}
 """Sources made of image files."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.identities import bytes_digest, digest
 from pdd_ray.data.content import Channels, Content, Size
-from pdd_ray.errors import DataError
-from pdd_ray.fingerprint import bytes_digest, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pdd_ray.core.identities import Json
     from pdd_ray.data.listing import ImageFile, Listing
-    from pdd_ray.fingerprint import Json
 
 CHANNELS = {"1": 1, "L": 1, "P": 3, "RGB": 3, "CMYK": 3, "YCbCr": 3, "LA": 2, "PA": 4, "RGBA": 4}
 """Channels by Pillow's mode; 2 and 4 include alpha. Other modes have more than 8 bits."""

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.identities import digest, file_digest
 from pdd_ray.data.content import Channels, Content, Size
-from pdd_ray.errors import DataError
-from pdd_ray.fingerprint import digest, file_digest
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import torch
 
-from pdd_ray.errors import DataError, FormatError
+from pdd_ray.core.errors import DataError, FormatError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
-    from pdd_ray.specs.data import DataSpec
+    from pdd_ray.configuration.data import DataSpec
 
 CHUNK = 256
 """Images that are converted to float64 at once: few, so that memory is reused, not mapped anew."""

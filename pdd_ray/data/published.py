@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.identities import digest
 from pdd_ray.data.content import Channels, Content, Size
-from pdd_ray.errors import DataError
-from pdd_ray.fingerprint import digest
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.identities import bytes_digest, digest
 from pdd_ray.data.facts import LISTINGS, absolute_root, list_files
 from pdd_ray.data.images import decode_images
 from pdd_ray.data.npz import read_npz
 from pdd_ray.data.published import DIGITS, PUBLISHED
 from pdd_ray.data.split import digits_split
-from pdd_ray.errors import DataError
-from pdd_ray.fingerprint import bytes_digest, digest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pdd_ray.configuration.data import DataSpec
     from pdd_ray.data.published import Published
-    from pdd_ray.specs.data import DataSpec
 
 CHUNK = 256
 """Images of an array that are handed on at once."""

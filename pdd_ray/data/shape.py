@@ -1,8 +1,8 @@
 """The shape of images after preparation, from what the data set holds and its configuration."""
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError
 from pdd_ray.data.content import Content
-from pdd_ray.errors import DataError
-from pdd_ray.specs.data import DataSpec
 
 
 def prepared_shape(spec: DataSpec, content: Content) -> tuple[int, int, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pdd_ray.seeding import derive_seed
+from pdd_ray.core.seeding import derive_seed
 
 DIGITS_TEST_SIZE = 517
 """Test images of digits, which has no official split: 1,280 of 1,797 remain for training."""

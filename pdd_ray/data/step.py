@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError
 from pdd_ray.data.content import read_entry
 from pdd_ray.data.dataset import Dataset, load_dataset, only_classes, save_dataset
 from pdd_ray.data.facts import DataFacts, location_path, read_facts
@@ -14,15 +16,13 @@ from pdd_ray.data.pixels import fit_pixel_transform, transform_in_chunks
 from pdd_ray.data.preparation import prepare_pixels
 from pdd_ray.data.reading import read_splits
 from pdd_ray.data.split import validation_split
-from pdd_ray.errors import DataError
-from pdd_ray.specs.data import DataSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pdd_ray.core.steps import StepContext
     from pdd_ray.data.reading import RawSplit
-    from pdd_ray.steps import StepContext
 
 logger = logging.getLogger(__name__)
 

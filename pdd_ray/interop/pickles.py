@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pdd_ray.errors import FormatError
+from pdd_ray.core.errors import FormatError
 
 _Global = Callable[..., Any]
 _UNREADABLE = (

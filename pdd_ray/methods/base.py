@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.data.dataset import Dataset
-    from pdd_ray.specs.model import ModelSpec
-    from pdd_ray.synthetic import SyntheticSet
-    from pdd_ray.trajectories import Trajectory
+    from pdd_ray.data.synthetic_set import SyntheticSet
+    from pdd_ray.training.trajectories import Trajectory
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,31 +17,31 @@ from typing import TYPE_CHECKING, cast
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.compilation import compiled
-from pdd_ray.errors import ConfigError, NonFiniteLossError
-from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.core.errors import ConfigError, NonFiniteLossError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.dm import SiameseDraws
 from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.layer_features import LayerFeatures
+from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.plan import plan_network
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.training import Sgd, TrainingState, accuracy, random_batches, train
+from pdd_ray.training.loop import Sgd, TrainingState, accuracy, random_batches, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
 
+    from pdd_ray.configuration.methods.distribution_matching import CafeSpec
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.methods.dm import ClassBatches, GroupBatches
     from pdd_ray.methods.draws import DrawState
     from pdd_ray.models.plan import Shape
-    from pdd_ray.specs.methods.distribution_matching import CafeSpec
-    from pdd_ray.specs.model import ModelSpec
 
     Tensors = tuple[Tensor, ...]
 

@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pdd_ray.augment.rules import Augmentation
+    from pdd_ray.training.augmentation.rules import Augmentation
 
     Weighted = tuple[Tensor, Tensor]
 

@@ -8,29 +8,29 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pdd_ray.augment.rules import draw_augmentation
-from pdd_ray.errors import NonFiniteLossError
-from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.configuration.model import has_batch_norm
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.gradient_distance import dc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.initial import class_members, first_images, random_members
 from pdd_ray.methods.shards import sharded
+from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import has_batch_norm
-from pdd_ray.training import Sgd, TrainingState, mean_cross_entropy, random_batches, train
+from pdd_ray.training.augmentation.rules import draw_augmentation
+from pdd_ray.training.loop import Sgd, TrainingState, mean_cross_entropy, random_batches, train
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from pdd_ray.configuration.methods.gradient_matching import DcSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.draws import DrawState
     from pdd_ray.methods.shards import Matcher
-    from pdd_ray.specs.methods.gradient_matching import DcSpec
-    from pdd_ray.training import Loss
+    from pdd_ray.training.loop import Loss
 
 STATISTICS_IMAGES = 16
 """Real images per class from which batch norm gets its statistics."""

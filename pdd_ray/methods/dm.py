@@ -12,29 +12,29 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.augment.rules import draw_augmentation
-from pdd_ray.compilation import compiled
-from pdd_ray.errors import ConfigError
-from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.configuration.model import has_batch_norm
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, ClassTask
 from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
 from pdd_ray.methods.initial import class_members, first_images, random_members
 from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.methods.shards import sharded
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import has_batch_norm
+from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.models.compilation import compiled
+from pdd_ray.training.augmentation.rules import draw_augmentation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
+    from pdd_ray.configuration.methods.distribution_matching import CafeSpec, DmSpec
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.methods.canvas import Canvas
     from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.stage_images import Canvas
     from pdd_ray.models.plan import Shape
-    from pdd_ray.specs.methods.distribution_matching import CafeSpec, DmSpec
-    from pdd_ray.specs.model import ModelSpec
 
 
 class Dm:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.core.seeding import generator
+from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.methods.base import StageOutcome
 from pdd_ray.methods.matching import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.tensors import load_tensors, save_tensors
-from pdd_ray.training import PeriodicSave
+from pdd_ray.training.loop import PeriodicSave
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pdd_ray.methods.base import Observer, Partial, StageInputs
-    from pdd_ray.methods.canvas import Canvas
+    from pdd_ray.methods.stage_images import Canvas
 
 PARTIAL_FILE = "draws.safetensors"
 PICTURES = 10

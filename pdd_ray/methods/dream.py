@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_ray.core.seeding import generator
+from pdd_ray.methods.coresets.representative import representative
 from pdd_ray.methods.draws import drawn_network
 from pdd_ray.methods.idc import IdcStage, first_images, mixed
 from pdd_ray.methods.initial import class_members
 from pdd_ray.methods.layer_features import Embedding
-from pdd_ray.seeding import generator
-from pdd_ray.selection.representative import representative
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
 
+    from pdd_ray.configuration.methods.gradient_matching import DreamSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.specs.methods.gradient_matching import DreamSpec
 
 CHUNK = 256
 """Images that are embedded at once."""

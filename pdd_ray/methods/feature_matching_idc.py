@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.compilation import compiled
+from pdd_ray.configuration.model import has_batch_norm
 from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.methods.layer_features import Embedding
-from pdd_ray.specs.model import has_batch_norm
+from pdd_ray.models.compilation import compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.models.plan import Shape
-    from pdd_ray.specs.model import ModelSpec
 
 
 def squared_distance(mean: Tensor, target: Tensor) -> Tensor:

@@ -14,21 +14,21 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from pdd_ray.compilation import compiled
+from pdd_ray.configuration.model import has_batch_norm
 from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
+from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.specs.model import has_batch_norm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.methods.gradient_distance import GradientDistance
     from pdd_ray.models.plan import Shape
-    from pdd_ray.specs.model import ModelSpec
 
     Tensors = tuple[Tensor, ...]
     Statistics = Mapping[str, Tensor]

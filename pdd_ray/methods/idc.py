@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from pdd_ray.augment.cutmix import draw_cutmix
-from pdd_ray.augment.rules import draw_augmentation
-from pdd_ray.errors import NonFiniteLossError
-from pdd_ray.formation import decode, mix_initial
-from pdd_ray.methods.canvas import canvas_of
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.core.seeding import generator
+from pdd_ray.data.multi_formation import decode, mix_initial
 from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.coasting import after_sweep, at_own_step
 from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
@@ -20,10 +18,12 @@ from pdd_ray.methods.gradient_distance import idc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.initial import class_members, noise_images, random_real_images
 from pdd_ray.methods.shards import sharded
+from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.training import (
+from pdd_ray.training.augmentation.cutmix import draw_cutmix
+from pdd_ray.training.augmentation.rules import draw_augmentation
+from pdd_ray.training.loop import (
     Batch,
     Sgd,
     TrainingState,
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pdd_ray.configuration.methods.gradient_matching import IdcSpec
     from pdd_ray.data.pixels import PixelTransform
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.draws import DrawState
     from pdd_ray.methods.shards import Matcher
-    from pdd_ray.specs.methods.gradient_matching import IdcSpec
-    from pdd_ray.training import Batches, Loss
+    from pdd_ray.training.loop import Batches, Loss
 
 
 class RealBatches(Protocol):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.errors import ConfigError
-from pdd_ray.seeding import generator
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.seeding import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_ray.core.seeding import generator
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.training import (
+from pdd_ray.training.loop import (
     TrainingState,
     accuracy,
     learning_rates,
@@ -19,9 +19,9 @@ from pdd_ray.training import (
 )
 
 if TYPE_CHECKING:
+    from pdd_ray.configuration.methods.trajectory_matching import IterateSelectionSpec
     from pdd_ray.methods.base import Candidate, StageInputs
-    from pdd_ray.methods.canvas import Canvas
-    from pdd_ray.specs.methods.trajectory_matching import IterateSelectionSpec
+    from pdd_ray.methods.stage_images import Canvas
 
 
 def validation_accuracy(

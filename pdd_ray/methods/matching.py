@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.augment import dsa
-from pdd_ray.compilation import compiled
-from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.models.compilation import compiled
+from pdd_ray.training.augmentation import dsa
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

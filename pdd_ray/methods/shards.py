@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 import torch
 
-from pdd_ray.errors import ResourceError
-from pdd_ray.memory import freed_memory_is_reused
+from pdd_ray.core.errors import ResourceError
+from pdd_ray.core.memory import freed_memory_is_reused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.initial import class_members, random_members
-from pdd_ray.seeding import generator
-from pdd_ray.trajectories import last_network
+from pdd_ray.training.trajectories import last_network
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pdd_ray.errors import ConfigError, NonFiniteLossError
+from pdd_ray.core.errors import ConfigError, NonFiniteLossError
+from pdd_ray.core.seeding import generator
+from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.methods.base import Candidate, StageOutcome
-from pdd_ray.methods.canvas import canvas_of
 from pdd_ray.methods.initial import class_major_labels, first_images
 from pdd_ray.methods.iterates import validation_accuracy
 from pdd_ray.methods.matching import (
@@ -25,11 +26,10 @@ from pdd_ray.methods.matching import (
     momentum_update,
 )
 from pdd_ray.methods.soft_labels import soft_start
+from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.tensors import load_tensors, save_tensors
-from pdd_ray.training import PeriodicSave
+from pdd_ray.training.loop import PeriodicSave
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from pdd_ray.configuration.methods import TrajectoryMatchingSpec
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs
-    from pdd_ray.specs.methods import TrajectoryMatchingSpec
-    from pdd_ray.specs.model import ModelSpec
 
 PARTIAL_FILE = "trajectory_matching.safetensors"
 CURVES = ("loss", "step_size", "student_loss")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pdd_ray.seeding import generator
+from pdd_ray.core.seeding import generator
 
 if TYPE_CHECKING:
     from torch import Tensor

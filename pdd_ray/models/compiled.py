@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from pdd_ray.compilation import compiled
+from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.models.plan import Shape
-    from pdd_ray.specs.model import ModelSpec
 
 
 @lru_cache

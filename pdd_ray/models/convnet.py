@@ -4,9 +4,9 @@ from collections import OrderedDict
 
 from torch import nn
 
+from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.models.layers import convolution_block
 from pdd_ray.models.plan import NetworkPlan
-from pdd_ray.specs.model import ConvNetSpec
 
 
 def build_convnet(spec: ConvNetSpec, plan: NetworkPlan, num_classes: int) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """Parameters and arithmetic of a network, known without torch."""
 
+from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.models.plan import Convolution, Shape, plan_network
-from pdd_ray.specs.model import ModelSpec
 
 
 def parameter_count(spec: ModelSpec, shape: Shape, num_classes: int) -> int:

@@ -3,13 +3,13 @@
 import torch
 from torch import nn
 
+from pdd_ray.configuration.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
 from pdd_ray.models.convnet import build_convnet
 from pdd_ray.models.densenet import build_densenet
 from pdd_ray.models.initialise import initialise, initialise_he
 from pdd_ray.models.plain import build_plain
 from pdd_ray.models.plan import Shape, plan_network
 from pdd_ray.models.resnet import build_resnet
-from pdd_ray.specs.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
 
 
 def create_model(

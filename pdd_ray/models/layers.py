@@ -5,8 +5,8 @@ from typing import Final
 
 from torch import nn
 
+from pdd_ray.configuration.model import Norm
 from pdd_ray.models.plans.parts import GROUPS, Convolution
-from pdd_ray.specs.model import Norm
 
 NormFactory = Callable[[int, int, int], nn.Module]
 

@@ -5,10 +5,10 @@ from typing import Final
 
 from torch import nn
 
+from pdd_ray.configuration.model import PlainSpec
 from pdd_ray.models.layers import convolution_block
 from pdd_ray.models.plan import NetworkPlan
 from pdd_ray.models.plans.plain import LINKS, norm_of
-from pdd_ray.specs.model import PlainSpec
 
 CLASSIFIERS: Final = {"mlp": "fc_3", "lenet": "fc_3", "alexnet": "fc", "vgg": "classifier"}
 """Names of the last layer."""

@@ -1,11 +1,11 @@
 """The layers and feature maps of a network, known without torch."""
 
+from pdd_ray.configuration.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
 from pdd_ray.models.plans.convnet import plan_convnet
 from pdd_ray.models.plans.densenet import plan_densenet
 from pdd_ray.models.plans.parts import Convolution, NetworkPlan, Shape
 from pdd_ray.models.plans.plain import plan_plain
 from pdd_ray.models.plans.resnet import plan_resnet
-from pdd_ray.specs.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
 
 __all__ = ["Convolution", "NetworkPlan", "Shape", "plan_network"]
 

@@ -4,6 +4,7 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
+from pdd_ray.configuration.model import ResNetSpec
 from pdd_ray.models.layers import NORMS
 from pdd_ray.models.plan import NetworkPlan, Shape
 from pdd_ray.models.plans.resnet import (
@@ -15,7 +16,6 @@ from pdd_ray.models.plans.resnet import (
     stages_of,
     stem_of,
 )
-from pdd_ray.specs.model import ResNetSpec
 
 
 class BasicBlock(nn.Module):

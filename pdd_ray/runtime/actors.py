@@ -14,8 +14,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayTaskError
 
+from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.tasks import KILL_SECONDS
-from pdd_ray.steps import Resources
 
 
 class TrialActors:

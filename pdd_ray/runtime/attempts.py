@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pdd_ray.store import Store
+    from pdd_ray.core.store import Store
 
 MOST_CRASHES = 20
 """Crashes after which a step is given up even if something changes every time."""

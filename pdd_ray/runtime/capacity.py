@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pdd_ray.steps import Resources
+    from pdd_ray.core.steps import Resources
 
 TOLERANCE = 1e-6
 """Ray counts resources in units of 1e-4; sums of fractions may differ by less than that."""

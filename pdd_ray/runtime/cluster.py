@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdd_ray.errors import ResourceError
+from pdd_ray.core.errors import ResourceError
 from pdd_ray.runtime.capacity import Capacity, ElasticCapacity, FixedCapacity, Node
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from pdd_ray.core.steps import Step
     from pdd_ray.runtime.interface import Display
-    from pdd_ray.steps import Step
 
 MOST_RUNNING = 8
 """Running steps that are shown one by one."""

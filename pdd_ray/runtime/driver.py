@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pdd_ray.errors import DamagedArtifactError, ResourceError
+from pdd_ray.core.errors import DamagedArtifactError, ResourceError
 from pdd_ray.runtime.attempts import Attempts
 from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
 from pdd_ray.runtime.tasks import TaskPool
@@ -15,11 +15,11 @@ from pdd_ray.runtime.worker import Outcome, read_progress
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pdd_ray.core.steps import Step
+    from pdd_ray.core.store import Store
     from pdd_ray.runtime.capacity import Capacity
     from pdd_ray.runtime.interface import Display, RunOptions
     from pdd_ray.runtime.interrupts import Interrupts
-    from pdd_ray.steps import Step
-    from pdd_ray.store import Store
 
 PROGRESS_SECONDS = 1.0
 """Time between two looks at the progress of running steps."""

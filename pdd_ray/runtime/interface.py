@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pdd_ray.steps import Step
+    from pdd_ray.core.steps import Step
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Display(Protocol):
         """``step`` was given to a worker."""
 
     def progress(self, step: Step, progress: Mapping[str, float]) -> None:
-        """``step`` reported; see :data:`pdd_ray.steps.Report`."""
+        """``step`` reported; see :data:`pdd_ray.core.steps.Report`."""
 
     def finished(self, step: Step, seconds: float) -> None:
         """``step`` is done, ``seconds`` after it was given to a worker."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdd_ray.errors import ResourceError
+from pdd_ray.core.errors import ResourceError
 from pdd_ray.runtime.capacity import FixedCapacity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pdd_ray.core.steps import Resources, Step
     from pdd_ray.runtime.capacity import Capacity
-    from pdd_ray.steps import Resources, Step
 
 
 def check_fits(steps: Iterable[Step], capacity: Capacity) -> None:

@@ -12,8 +12,8 @@ from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pdd_ray.steps import Step
-    from pdd_ray.store import Store
+    from pdd_ray.core.steps import Step
+    from pdd_ray.core.store import Store
 
 __all__ = ["Display", "NoDisplay", "RunOptions", "RunReport", "run_on_ray"]
 

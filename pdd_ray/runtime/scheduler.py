@@ -7,13 +7,13 @@ from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from pdd_ray.steps import topological
+from pdd_ray.core.steps import topological
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pdd_ray.core.steps import Resources, Step
     from pdd_ray.runtime.capacity import Capacity
-    from pdd_ray.steps import Resources, Step
 
 Priority = tuple[float, int, str]
 """Sorts first what is first: minus the remaining cost, minus the remaining steps, the key."""

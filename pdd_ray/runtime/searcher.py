@@ -15,9 +15,9 @@ from pdd_ray.runtime.worker import Outcome
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pdd_ray.fingerprint import Json
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.steps import Step
     from pdd_ray.runtime.driver import Driver
-    from pdd_ray.steps import Step
 
 IDLE_SECONDS = 0.05
 """How long the searcher waits for a task before it looks again, while no trial runs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from pdd_ray.errors import ResourceError
+from pdd_ray.core.errors import ResourceError
 from pdd_ray.runtime.attempts import MOST_CRASHES
 
 if TYPE_CHECKING:

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
+from pdd_ray.core.steps import no_report, one_line
 from pdd_ray.runtime.worker import Outcome, execute_and_tell
-from pdd_ray.steps import no_report, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdd_ray.steps import Step, StepCall
-    from pdd_ray.store import Store
+    from pdd_ray.core.steps import Step, StepCall
+    from pdd_ray.core.store import Store
 
 
 KILL_SECONDS = 3.0

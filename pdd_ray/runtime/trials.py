@@ -11,8 +11,8 @@ from pdd_ray.runtime.worker import execute_and_tell
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pdd_ray.fingerprint import Json
-    from pdd_ray.steps import Step, StepCall
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.steps import Step, StepCall
 
 
 LEAST = {"CPU": 0.001}

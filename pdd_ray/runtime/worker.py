@@ -8,16 +8,16 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
 
-from pdd_ray.errors import DamagedArtifactError
-from pdd_ray.steps import execute, one_line
-from pdd_ray.store import Store
+from pdd_ray.core.errors import DamagedArtifactError
+from pdd_ray.core.steps import execute, one_line
+from pdd_ray.core.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pdd_ray.fingerprint import Json
-    from pdd_ray.steps import Report, StepCall
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.steps import Report, StepCall
 
 REPORT_SECONDS = 1.0
 """Shortest time between two reports that leave the worker."""

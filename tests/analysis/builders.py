@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from pdd_ray.records import Record
+from pdd_ray.core.records import Record
 
 
 def record(accuracy: float = 0.5, **changes: Any) -> Record:  # noqa: ANN401 - any field

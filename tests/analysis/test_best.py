@@ -2,9 +2,9 @@
 
 import pytest
 
-from analysis.best import best_cells
-from analysis.tables import make_table
-from pdd_ray.records import Record
+from pdd_analysis.best import best_cells
+from pdd_analysis.tables import make_table
+from pdd_ray.core.records import Record
 from tests.analysis.builders import record
 
 

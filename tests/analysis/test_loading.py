@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import analysis
-from analysis.loading import _TYPES, frame, load
-from pdd_ray.errors import ConfigError, StoreError
-from pdd_ray.records import Record, write_records
+import pdd_analysis
+from pdd_analysis.loading import _TYPES, frame, load
+from pdd_ray.core.errors import ConfigError, StoreError
+from pdd_ray.core.records import Record, write_records
 from tests.analysis.builders import record, sweep
 
 
@@ -33,10 +33,10 @@ def test_records_of_a_store_are_those_that_were_written(store: Path) -> None:
 
 
 def test_the_package_gives_its_functions_by_name() -> None:
-    assert analysis.load is load
-    assert analysis.frame is frame
+    assert pdd_analysis.load is load
+    assert pdd_analysis.frame is frame
     with pytest.raises(AttributeError, match="no attribute 'lod'"):
-        _ = analysis.lod
+        _ = pdd_analysis.lod
 
 
 @pytest.mark.parametrize("name", ["three", "four"])

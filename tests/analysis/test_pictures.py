@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.images import stage_grid
-from analysis.plots import accuracy_per_stage
-from pdd_ray.errors import ConfigError, StoreError
+from pdd_analysis.images import stage_grid
+from pdd_analysis.plots import accuracy_per_stage
+from pdd_ray.core.errors import ConfigError, StoreError
 from tests.analysis.builders import record, sweep
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from analysis.plots import KINDS, draw
-from analysis.plots.courses import Curve, training_curves
-from analysis.plots.style import style_of
+from pdd_analysis.plots import KINDS, draw
+from pdd_analysis.plots.courses import Curve, training_curves
+from pdd_analysis.plots.style import style_of
 from pdd_ray.cli.plots import PlotKind
-from pdd_ray.errors import ConfigError
-from pdd_ray.records import Record
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.records import Record
 from tests.analysis.builders import record, sweep
 
 CURVES = [

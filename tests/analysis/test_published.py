@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from analysis.fields import setting_key
-from analysis.layouts import LAYOUTS, lay_out, layout_of
-from analysis.published import METHODS, Published, PublishedResult, Setting, find, results
-from analysis.tables import Table, make_table, render
-from pdd_ray.errors import ConfigError
-from pdd_ray.records import Record
+from pdd_analysis.fields import setting_key
+from pdd_analysis.layouts import LAYOUTS, lay_out, layout_of
+from pdd_analysis.published import METHODS, Published, PublishedResult, Setting, find, results
+from pdd_analysis.tables import Table, make_table, render
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.records import Record
 from tests.analysis.builders import record
 
 SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "spec" / "paper_tables.json"

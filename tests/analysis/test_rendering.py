@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from analysis.cells import Cell
-from analysis.tables import Table, make_table, render
+from pdd_analysis.cells import Cell
+from pdd_analysis.tables import Table, make_table, render
 from tests.analysis.builders import record
 
 MARKDOWN = r"""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import (
+from pdd_analysis.statistics import (
     CONFIDENCE,
     estimate,
     holm,

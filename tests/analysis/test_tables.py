@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.comparisons import growth, modes, stages_versus_images_per_class
-from analysis.statistics import holm
-from analysis.tables import Contrast, Table, make_table, render
-from pdd_ray.errors import ConfigError
-from pdd_ray.records import Record
+from pdd_analysis.comparisons import growth, modes, stages_versus_images_per_class
+from pdd_analysis.statistics import holm
+from pdd_analysis.tables import Contrast, Table, make_table, render
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.records import Record
 from tests.analysis.builders import record, sweep
 
 AXIS = "method.max_start_epoch"
@@ -319,8 +319,8 @@ def test_an_unknown_format_is_refused() -> None:
 def test_making_a_table_is_quick_and_loads_neither_torch_nor_ray() -> None:
     program = (
         "import sys\n"
-        "from analysis import comparisons, images, layouts, loading, published, plots\n"
-        "from analysis.tables import make_table, render\n"
+        "from pdd_analysis import comparisons, images, layouts, loading, published, plots\n"
+        "from pdd_analysis.tables import make_table, render\n"
         "from tests.analysis.builders import sweep\n"
         "table = make_table(sweep(), ('variant', 'stages'), ('mode',), baseline='mtt')\n"
         "for form in ('md', 'csv', 'html', 'json'): render(table, form)\n"

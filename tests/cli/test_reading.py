@@ -13,9 +13,9 @@ import pytest
 
 from pdd_ray import __version__
 from pdd_ray.cli import doctor, status, tensorboard
-from pdd_ray.saved_sweeps import State, find_step, read_status
-from pdd_ray.specs.load import load_sweep
-from pdd_ray.store import Store
+from pdd_ray.configuration.load import load_sweep
+from pdd_ray.core.store import Store
+from pdd_ray.results.saved_sweeps import State, find_step, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pdd_ray import sweeping
+from pdd_ray.api import preparing as sweeping
+from pdd_ray.configuration.load import load_sweep
+from pdd_ray.core.store import Store
 from pdd_ray.runtime import run as runtime
 from pdd_ray.runtime.interface import RunOptions, RunReport
-from pdd_ray.specs.load import load_sweep
-from pdd_ray.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from pdd_ray.core.steps import Step, StepCall
     from pdd_ray.runtime.interface import Display
-    from pdd_ray.steps import Step, StepCall
     from tests.cli.conftest import Ended
 
 
@@ -45,7 +45,7 @@ def test_a_plan_uses_speeds_that_were_measured(
 ):
     modelled = cli("plan", "tiny.yaml", "seeds=[1]").out.splitlines()[-1]
     assert "from a model)" in modelled  # steps this short say nothing about speed
-    monkeypatch.setattr("pdd_ray.estimate.SHORTEST_SECONDS", 0.0)
+    monkeypatch.setattr("pdd_ray.planning.estimate.SHORTEST_SECONDS", 0.0)
     line = cli("plan", "tiny.yaml", "seeds=[1]", "--cpus", "64").out.splitlines()[-1]
     assert " on 64 CPUs, " in line
     assert "(speed: start, expert, stage, coreset, evaluation measured on this store)" in line

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pdd_ray.outputs import COMPARISONS, Pivot, table_text
-from pdd_ray.saved_sweeps import find_saved_sweep
-from pdd_ray.store import Store
+from pdd_ray.core.store import Store
+from pdd_ray.results.outputs import COMPARISONS, Pivot, table_text
+from pdd_ray.results.saved_sweeps import find_saved_sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable

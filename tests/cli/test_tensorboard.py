@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from tensorboard.backend.event_processing.io_wrapper import GetLogdirSubdirectories
 
-from pdd_ray.saved_sweeps import find_step
-from pdd_ray.store import Store
+from pdd_ray.core.store import Store
+from pdd_ray.results.saved_sweeps import find_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

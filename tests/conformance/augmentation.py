@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdd_ray.augment import dc, dsa
-from pdd_ray.augment.cutmix import box_of, label_ratio
-from pdd_ray.augment.rules import Augmentation, draw_augmentation
+from pdd_ray.training.augmentation import dc, dsa
+from pdd_ray.training.augmentation.cutmix import box_of, label_ratio
+from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 from tests.conformance.closeness import (
     ROUNDING,
     Bound,

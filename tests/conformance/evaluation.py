@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from pdd_ray.augment.dsa import Draw
-from pdd_ray.augment.rules import Augmentation
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.training import (
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.training.augmentation.dsa import Draw
+from pdd_ray.training.augmentation.rules import Augmentation
+from pdd_ray.training.loop import (
     Batch,
     Sgd,
     TrainingState,

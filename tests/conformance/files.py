@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdd_ray.interop.peers import (
+from pdd_ray.interop.reference_files import (
     LabelledImages,
     StagedImages,
     find_trajectories,

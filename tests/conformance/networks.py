@@ -7,10 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pdd_ray.interop.idc_convnet import convnet_from_idc, idc_convnet_names
-from pdd_ray.models.cost import parameter_count
-from pdd_ray.models.factory import create_model
-from pdd_ray.specs.model import (
+from pdd_ray.configuration.model import (
     AlexNetSpec,
     ConvNetSpec,
     DenseNetSpec,
@@ -20,6 +17,9 @@ from pdd_ray.specs.model import (
     ResNetSpec,
     VggSpec,
 )
+from pdd_ray.interop.idc_convnet import convnet_from_idc, idc_convnet_names
+from pdd_ray.models.cost import parameter_count
+from pdd_ray.models.factory import create_model
 from tests.conformance.closeness import (
     Bound,
     assert_close,

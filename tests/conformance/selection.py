@@ -5,12 +5,12 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor
 
-from pdd_ray.seeding import generator
-from pdd_ray.selection.difficulty import in_window
-from pdd_ray.selection.forgetting import ForgettingCounter
-from pdd_ray.selection.herding import herding
-from pdd_ray.selection.k_center import k_center
-from pdd_ray.selection.representative import nearest_rows, nearest_to_any, representative
+from pdd_ray.core.seeding import generator
+from pdd_ray.methods.coresets.herding import herding
+from pdd_ray.methods.coresets.k_center import k_center
+from pdd_ray.methods.coresets.representative import nearest_rows, nearest_to_any, representative
+from pdd_ray.training.difficulty import in_window
+from pdd_ray.training.forgetting import ForgettingCounter
 from tests.conformance.closeness import Bound, assert_close
 from tests.conformance.reading import Vector
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pdd_ray.files import write_atomically, write_json, write_text
+from pdd_ray.core.files import write_atomically, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_content(tmp_path):

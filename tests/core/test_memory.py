@@ -6,8 +6,8 @@ What that saves is measured by the benchmarks: page faults depend on the kernel'
 import pytest
 import torch
 
-from pdd_ray import memory
-from pdd_ray.memory import KEEPING, USUAL, freed_memory_is_reused
+from pdd_ray.core import memory
+from pdd_ray.core.memory import KEEPING, USUAL, freed_memory_is_reused
 
 
 class Library:

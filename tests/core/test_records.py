@@ -5,8 +5,8 @@ from dataclasses import asdict, fields
 
 import pytest
 
-from pdd_ray.errors import RecordFormatError, StoreError
-from pdd_ray.records import Record, read_records, write_records
+from pdd_ray.core.errors import RecordFormatError, StoreError
+from pdd_ray.core.records import Record, read_records, write_records
 
 RECORD = Record(
     sweep="s",

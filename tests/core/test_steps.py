@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pdd_ray.errors import DamagedArtifactError, NonFiniteLossError
-from pdd_ray.operations import Operation
-from pdd_ray.steps import (
+from pdd_ray.core.errors import DamagedArtifactError, NonFiniteLossError
+from pdd_ray.core.operations import Operation
+from pdd_ray.core.steps import (
     Cost,
     Resources,
     Step,
@@ -15,7 +15,7 @@ from pdd_ray.steps import (
     run_serially,
     topological,
 )
-from pdd_ray.store import Store
+from pdd_ray.core.store import Store
 
 HERE = __name__
 WRITE = Operation("note", f"{HERE}:write")

@@ -5,8 +5,8 @@ import os
 
 import pytest
 
-from pdd_ray.errors import DamagedArtifactError, StoreError
-from pdd_ray.store import Store
+from pdd_ray.core.errors import DamagedArtifactError, StoreError
+from pdd_ray.core.store import Store
 
 KEY = "expert-0123456789abcdef"
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pdd_ray.core.operations import DATA
+from pdd_ray.core.steps import Step
+from pdd_ray.core.store import Store
 from pdd_ray.data.facts import read_facts, step_config
-from pdd_ray.operations import DATA
-from pdd_ray.steps import Step
-from pdd_ray.store import Store
 
 if TYPE_CHECKING:
-    from pdd_ray.specs.data import DataSpec
+    from pdd_ray.configuration.data import DataSpec
 
 MakeImage = Callable[..., Path]
 MakeFolder = Callable[..., Path]

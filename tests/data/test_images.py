@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from pdd_ray.core.errors import DataError
 from pdd_ray.data.images import CHUNK, decode_images, examine_images
 from pdd_ray.data.listing import ImageFile, Listing
-from pdd_ray.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

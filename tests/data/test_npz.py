@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.steps import Step, execute
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.facts import read_facts
 from pdd_ray.data.npz import read_npz
-from pdd_ray.errors import DataError
-from pdd_ray.specs.data import DataSpec
-from pdd_ray.steps import Step, execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pdd_ray.store import Store
+    from pdd_ray.core.store import Store
 
 
 def arrays(shape: tuple[int, ...] = (5, 4)) -> dict[str, Any]:

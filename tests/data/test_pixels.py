@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError, FormatError
+from pdd_ray.core.seeding import generator
 from pdd_ray.data.pixels import (
     CHUNK,
     Identity,
@@ -20,9 +23,6 @@ from pdd_ray.data.pixels import (
     load_pixel_transform,
     transform_in_chunks,
 )
-from pdd_ray.errors import DataError, FormatError
-from pdd_ray.seeding import generator
-from pdd_ray.specs.data import DataSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,20 +13,20 @@ import pytest
 import torch
 from torchvision import datasets
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.steps import execute
 from pdd_ray.data import published, reading
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.facts import read_facts
 from pdd_ray.data.published import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, PUBLISHED
-from pdd_ray.errors import DataError
-from pdd_ray.specs.data import DataSpec
-from pdd_ray.steps import execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pdd_ray.steps import Step
-    from pdd_ray.store import Store
+    from pdd_ray.core.steps import Step
+    from pdd_ray.core.store import Store
 
     Plan = Callable[[DataSpec], tuple[Step, Store]]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdd_ray.core.identities import digest
 from pdd_ray.data.split import apportion, digits_split, validation_size, validation_split
-from pdd_ray.fingerprint import digest
 
 labels_lists = st.lists(st.integers(0, 4), max_size=80).map(
     lambda extra: sorted([*range(5), *range(5)]) + extra

@@ -10,23 +10,23 @@ import pytest
 import torch
 from PIL import Image
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError, FormatError
+from pdd_ray.core.identities import file_digest
+from pdd_ray.core.steps import execute
+from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import DATASET, Dataset, load_dataset
 from pdd_ray.data.facts import read_facts, step_config, validation_counts
 from pdd_ray.data.published import DIGITS
 from pdd_ray.data.reading import digits_fingerprint, load_digits
 from pdd_ray.data.split import digits_split, validation_split
-from pdd_ray.errors import DataError, FormatError
-from pdd_ray.fingerprint import file_digest
-from pdd_ray.specs.data import DataSpec
-from pdd_ray.steps import execute
-from pdd_ray.tensors import load_tensors, save_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from pdd_ray.steps import Step
-    from pdd_ray.store import Store
+    from pdd_ray.core.steps import Step
+    from pdd_ray.core.store import Store
 
     Plan = Callable[[DataSpec], tuple[Step, Store]]
     Make = Callable[..., Path]

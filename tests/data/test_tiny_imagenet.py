@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdd_ray.configuration.data import DataSpec
+from pdd_ray.core.errors import DataError
+from pdd_ray.core.steps import Step, execute
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.facts import read_facts
 from pdd_ray.data.listing import list_tiny_imagenet
-from pdd_ray.errors import DataError
-from pdd_ray.specs.data import DataSpec
-from pdd_ray.steps import Step, execute
 
 if TYPE_CHECKING:
-    from pdd_ray.store import Store
+    from pdd_ray.core.store import Store
 
 Make = Callable[..., Path]
 

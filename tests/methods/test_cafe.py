@@ -6,8 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.augment.rules import draw_augmentation
-from pdd_ray.errors import ConfigError
+from pdd_ray.configuration.methods.distribution_matching import CafeDsaSpec, CafeSpec
+from pdd_ray.configuration.model import ConvNetSpec, ResNetSpec
+from pdd_ray.configuration.training import FULL_DSA
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.cafe import (
     Cafe,
@@ -22,10 +25,7 @@ from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.dm import ClassBatches
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.methods.distribution_matching import CafeDsaSpec, CafeSpec
-from pdd_ray.specs.model import ConvNetSpec, ResNetSpec
-from pdd_ray.specs.training import FULL_DSA
+from pdd_ray.training.augmentation.rules import draw_augmentation
 from tests import tiny
 
 SHAPE = (2, 8, 12)
@@ -207,7 +207,7 @@ def test_loops_end_when_the_accuracy_has_settled_or_moved(tmp_path):
 
 
 def test_a_stopped_stage_continues_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
 
     class Stops(tiny.Silent):
         def scalars(self, iteration, values):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.coasting import after_sweep, at_own_step
-from pdd_ray.seeding import generator
 
 CLASSES = 4
 LABELS = torch.tensor([0, 2, 0, 1, 2, 3, 3])

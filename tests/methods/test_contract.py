@@ -12,18 +12,18 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from pdd_ray import training
-from pdd_ray.fingerprint import digest
-from pdd_ray.formation import decode
+from pdd_ray.configuration import yaml
+from pdd_ray.configuration.expand import expand
+from pdd_ray.configuration.load import load_sweep, resolved
+from pdd_ray.configuration.methods import MethodSpec
+from pdd_ray.core.identities import digest
+from pdd_ray.data.multi_formation import decode
+from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial
-from pdd_ray.progressive import plan_sweep
-from pdd_ray.specs import yaml
-from pdd_ray.specs.expand import expand
-from pdd_ray.specs.load import load_sweep, resolved
-from pdd_ray.specs.methods import MethodSpec
-from pdd_ray.stage import METHODS, create_method, extended
-from pdd_ray.synthetic import empty_set
-from tests.progressive.builders import FACTS, sweep_of
+from pdd_ray.methods.stage import METHODS, create_method, extended
+from pdd_ray.planning.sweep_plan import plan_sweep
+from pdd_ray.training import loop as training
+from tests.planning.builders import FACTS, sweep_of
 from tests.tiny import (
     CLASSES,
     PER_CLASS,

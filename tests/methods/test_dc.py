@@ -6,19 +6,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.augment.rules import draw_augmentation
-from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.configuration.methods.base import UpdatePreviousSpec
+from pdd_ray.configuration.methods.gradient_matching import DcSpec, DsaSpec
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.strategies import RULES
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.dc import Dc, batch_norm_statistics
 from pdd_ray.methods.draws import PARTIAL_FILE, drawn_network
 from pdd_ray.methods.initial import noise_images, random_real_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.methods.base import UpdatePreviousSpec
-from pdd_ray.specs.methods.gradient_matching import DcSpec, DsaSpec
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.specs.strategies import RULES
+from pdd_ray.training.augmentation.rules import draw_augmentation
 from tests.tiny import (
     CLASSES,
     PER_CLASS,
@@ -172,7 +172,7 @@ def test_earlier_images_move_by_their_own_learning_rate(tmp_path):
 
 
 def test_a_stopped_stage_continues_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
     spec = DsaSpec(**{**SMALL, "iterations": 3})
     whole = distil(spec, inputs_of(), tmp_path / "whole")
 

@@ -6,8 +6,11 @@ import shutil
 import pytest
 import torch
 
-from pdd_ray.augment.rules import Augmentation, draw_augmentation
-from pdd_ray.errors import ConfigError
+from pdd_ray.configuration.methods.distribution_matching import DmSpec
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.training import FULL_DSA
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.dm import ClassBatches, Dm, DmMatcher
@@ -15,10 +18,7 @@ from pdd_ray.methods.draws import drawn_network
 from pdd_ray.methods.initial import noise_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.methods.distribution_matching import DmSpec
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.specs.training import FULL_DSA
+from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 from tests import tiny
 
 COUNTS = (2, 1, 3)
@@ -170,7 +170,7 @@ def test_the_first_stage_is_the_plain_loop(tmp_path):
 
 
 def test_a_stopped_stage_continues_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
 
     class Stops(tiny.Silent):
         def scalars(self, iteration, values):

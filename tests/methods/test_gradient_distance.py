@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.gradient_distance import GradientDistance, dc_distance, idc_distance
-from pdd_ray.seeding import generator
 
 SHAPES = ((4, 2, 3, 3), (4,), (4, 5, 5), (3, 16), (3,))
 METRICS = ("mse", "l1", "l1_mean", "cos", "overall_cos")

@@ -9,16 +9,16 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from pdd_ray.augment.rules import Augmentation, draw_augmentation
-from pdd_ray.formation import decode
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.strategies import RULES
+from pdd_ray.core.seeding import generator
+from pdd_ray.data.multi_formation import decode
 from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.gradient_distance import dc_distance, idc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.specs.strategies import RULES
+from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 
 CLASSES = 3
 SHAPE = (2, 8, 8)

@@ -8,10 +8,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.augment.rules import Augmentation, draw_augmentation
-from pdd_ray.formation import decode, decode_labels
+from pdd_ray.configuration.methods.base import UpdatePreviousSpec
+from pdd_ray.configuration.methods.gradient_matching import IdcSpec
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.core.seeding import generator
+from pdd_ray.data.multi_formation import decode, decode_labels
+from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.canvas import canvas_of
 from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.draws import drawn_network
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher
@@ -25,12 +28,9 @@ from pdd_ray.methods.idc import (
     first_images,
 )
 from pdd_ray.methods.initial import class_members
+from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.methods.base import UpdatePreviousSpec
-from pdd_ray.specs.methods.gradient_matching import IdcSpec
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.synthetic import empty_set
+from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 from tests.tiny import (
     CLASSES,
     MODEL,
@@ -191,7 +191,7 @@ def test_with_batch_norm_frozen_and_new_images_are_one_batch(match, tmp_path):
 
 
 def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.SECONDS_BETWEEN_SAVES", 0.0)
+    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
     spec = spec_of(iterations=3, coasting=True)
 
     class Stopping(Silent):

@@ -5,7 +5,10 @@ from functools import partial
 import pytest
 import torch
 
-from pdd_ray.errors import NonFiniteLossError
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.training import FULL_DSA
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.matching import (
     InnerFunctions,
     InnerStep,
@@ -17,9 +20,6 @@ from pdd_ray.methods.matching import (
 )
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.specs.training import FULL_DSA
 
 CLASSES = 3
 SHAPE = (2, 8, 8)

@@ -10,8 +10,11 @@ import time
 import pytest
 import torch
 
-from pdd_ray.augment.rules import Augmentation
-from pdd_ray.errors import ResourceError
+from pdd_ray.configuration.methods.distribution_matching import DmSpec
+from pdd_ray.configuration.methods.gradient_matching import DcSpec, DreamSpec, IdcSpec
+from pdd_ray.configuration.training import FULL_DSA
+from pdd_ray.core.errors import ResourceError
+from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
 from pdd_ray.methods.dc import Dc
@@ -21,10 +24,7 @@ from pdd_ray.methods.gradient_distance import dc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.idc import Idc
 from pdd_ray.methods.shards import sharded
-from pdd_ray.seeding import generator
-from pdd_ray.specs.methods.distribution_matching import DmSpec
-from pdd_ray.specs.methods.gradient_matching import DcSpec, DreamSpec, IdcSpec
-from pdd_ray.specs.training import FULL_DSA
+from pdd_ray.training.augmentation.rules import Augmentation
 from tests import tiny
 from tests.ray_cluster import ROOT, ray_cluster
 

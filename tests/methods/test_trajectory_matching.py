@@ -3,17 +3,17 @@
 import pytest
 import torch
 
-from pdd_ray import training
-from pdd_ray.errors import ConfigError, NonFiniteLossError
+from pdd_ray.configuration.methods import TrajectoryMatchingSpec
+from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods import iterates, trajectory_matching
 from pdd_ray.methods.base import Candidate, Partial
-from pdd_ray.methods.canvas import canvas_of
 from pdd_ray.methods.initial import random_real_images
 from pdd_ray.methods.iterates import validation_accuracy
 from pdd_ray.methods.matching import inner_steps
+from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.methods.trajectory_matching import TrajectoryMatching
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.specs.methods import TrajectoryMatchingSpec
+from pdd_ray.training import loop as training
 from tests.tiny import (
     CLASSES,
     SHAPE,

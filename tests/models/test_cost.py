@@ -7,11 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pdd_ray.errors import ConfigError
-from pdd_ray.models import create_model
-from pdd_ray.models.cost import forward_operations, parameter_count
-from pdd_ray.models.plan import Shape
-from pdd_ray.specs.model import (
+from pdd_ray.configuration.model import (
     AlexNetSpec,
     ConvNetSpec,
     DenseNetSpec,
@@ -21,6 +17,10 @@ from pdd_ray.specs.model import (
     ResNetSpec,
     VggSpec,
 )
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.models import create_model
+from pdd_ray.models.cost import forward_operations, parameter_count
+from pdd_ray.models.plan import Shape
 from tests.models.test_networks import SMALL
 
 

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from pdd_ray.configuration.model import ConvNetSpec, ModelSpec, ResNetSpec
 from pdd_ray.models import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.plan import Shape
-from pdd_ray.specs.model import ConvNetSpec, ModelSpec, ResNetSpec
 from tests.models.test_networks import SMALL, source
 
 

@@ -7,11 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pdd_ray.errors import ConfigError
-from pdd_ray.models import create_model, parameter_shapes
-from pdd_ray.models.initialise import initialise
-from pdd_ray.models.plan import Shape, plan_network
-from pdd_ray.specs.model import (
+from pdd_ray.configuration.model import (
     AlexNetSpec,
     ConvNetSpec,
     DenseNetSpec,
@@ -21,6 +17,10 @@ from pdd_ray.specs.model import (
     ResNetSpec,
     VggSpec,
 )
+from pdd_ray.core.errors import ConfigError
+from pdd_ray.models import create_model, parameter_shapes
+from pdd_ray.models.initialise import initialise
+from pdd_ray.models.plan import Shape, plan_network
 
 SMALL: list[tuple[ModelSpec, Shape]] = [
     (ConvNetSpec(width=4, depth=2), (3, 8, 8)),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pdd_ray.operations import Operation
-from pdd_ray.steps import Cost, Resources, Step
+from pdd_ray.core.operations import Operation
+from pdd_ray.core.steps import Cost, Resources, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence

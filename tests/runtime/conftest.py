@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pdd_ray.store import Store
+from pdd_ray.core.store import Store
 from tests.ray_cluster import ray_cluster
 from tests.runtime.builders import Recorder
 

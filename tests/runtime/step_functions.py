@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pdd_ray.errors import NonFiniteLossError
-from pdd_ray.files import write_text
-from pdd_ray.seeding import derive_seed
+from pdd_ray.core.errors import NonFiniteLossError
+from pdd_ray.core.files import write_text
+from pdd_ray.core.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from pdd_ray.steps import StepContext
+    from pdd_ray.core.steps import StepContext
 
 LONGEST_WAIT = 60.0
 """Seconds for which a step waits for its test."""

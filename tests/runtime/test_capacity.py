@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pdd_ray.errors import ResourceError
+from pdd_ray.core.errors import ResourceError
+from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
 from pdd_ray.runtime.cluster import usable_cpus
 from pdd_ray.runtime.requirements import check_fits
-from pdd_ray.steps import Resources
 from tests.runtime.builders import make_step
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pdd_ray.errors import ResourceError
+from pdd_ray.core.errors import ResourceError
+from pdd_ray.core.steps import Resources, run_serially, topological
+from pdd_ray.core.store import Store
 from pdd_ray.runtime.run import NoDisplay, RunOptions, run_on_ray
-from pdd_ray.steps import Resources, run_serially, topological
-from pdd_ray.store import Store
 from tests.ray_cluster import ROOT
 from tests.runtime.builders import Reacting, Recorder, counted, make_step
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from pdd_ray.core.steps import Step
     from pdd_ray.runtime.interface import Display, RunReport
-    from pdd_ray.steps import Step
 
 pytestmark = pytest.mark.ray
 KINDS = ("task", "trial")
@@ -328,7 +328,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from pdd_ray.runtime.run import NoDisplay, RunOptions, run_on_ray
-from pdd_ray.store import Store
+from pdd_ray.core.store import Store
 from tests.runtime.test_run_on_ray import killed_steps
 if __name__ == "__main__":
     store, folder = Store(sys.argv[1]).open(), Path(sys.argv[2])
@@ -398,7 +398,7 @@ def test_a_run_with_nothing_to_do_does_not_load_ray(store: Store):
     code = (
         "import sys\n"
         "from pdd_ray.runtime.run import *\n"
-        "from pdd_ray.store import Store\n"
+        "from pdd_ray.core.store import Store\n"
         "from tests.runtime.builders import make_step\n"
         "report = run_on_ray([make_step('only')], Store(sys.argv[1]), RunOptions(), NoDisplay())\n"
         "assert report.complete and len(report.cached) == 1\n"

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
 from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
-from pdd_ray.steps import Resources
 from tests.runtime.builders import make_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pdd_ray.steps import Step
+    from pdd_ray.core.steps import Step
 
 TWO_CPUS = FixedCapacity((Node(cpus=2),))
 MANY_CPUS = FixedCapacity((Node(cpus=100, gpus=8),))

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pdd_ray.errors import ResourceError
+from pdd_ray.core.errors import ResourceError
+from pdd_ray.core.steps import no_report
 from pdd_ray.runtime import cluster, run, supervisor
 from pdd_ray.runtime.interface import NoDisplay, RunOptions
 from pdd_ray.runtime.run import run_on_ray
 from pdd_ray.runtime.worker import execute_and_tell
-from pdd_ray.steps import no_report
 from tests.runtime.builders import Recorder, make_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from pdd_ray.core.store import Store
     from pdd_ray.runtime.driver import Driver
     from pdd_ray.runtime.searcher import StageSearcher
-    from pdd_ray.store import Store
 
     Fit = Callable[[Driver, StageSearcher], None]
 
@@ -133,5 +133,5 @@ def test_what_dead_writers_left_is_removed_after_a_day(store: Store):
 
     recent, old, saving = leave("stage-1", 23), leave("stage-2", 25), leave("stage-3", 25)
     (store.partial("stage-3") / "state").touch()
-    run._clean_up(store)
+    store.clear_stale(run.STALE_SECONDS)
     assert [folder.exists() for folder in (recent, old, saving)] == [True, False, True]

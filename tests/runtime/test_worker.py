@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pdd_ray.core.steps import no_report
 from pdd_ray.runtime.attempts import MOST_CRASHES, Attempts
 from pdd_ray.runtime.worker import Outcome, execute_and_tell, read_progress
-from pdd_ray.steps import no_report
 from tests.ray_cluster import ROOT
 from tests.runtime.builders import make_step
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pdd_ray.steps import Step
-    from pdd_ray.store import Store
+    from pdd_ray.core.steps import Step
+    from pdd_ray.core.store import Store
 
 
 def outcome(step: Step, store: Store) -> Outcome:
@@ -85,8 +85,8 @@ def test_progress_starts_the_count_again_but_not_for_ever(store: Store):
 def test_torch_has_the_threads_of_the_step_even_if_the_step_loads_it_itself(store: Store):
     code = (
         "import sys\n"
-        "from pdd_ray.steps import Resources, run_serially\n"
-        "from pdd_ray.store import Store\n"
+        "from pdd_ray.core.steps import Resources, run_serially\n"
+        "from pdd_ray.core.store import Store\n"
         "from tests.runtime.builders import make_step\n"
         "steps = [make_step(str(n), function='torch_threads', resources=Resources(cpus=n))\n"
         "         for n in (1, 2, 3)]\n"

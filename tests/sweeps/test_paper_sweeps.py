@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pdd_ray.configuration.expand import expand
+from pdd_ray.configuration.load import load_sweep
+from pdd_ray.core.operations import FULL_EVALUATION
+from pdd_ray.core.steps import topological
 from pdd_ray.data.facts import DataFacts
 from pdd_ray.data.published import PUBLISHED
-from pdd_ray.operations import FULL_EVALUATION
-from pdd_ray.paper_settings import published_beside
-from pdd_ray.progressive import plan_sweep, planned_records
-from pdd_ray.specs.expand import expand
-from pdd_ray.specs.load import load_sweep
-from pdd_ray.steps import topological
+from pdd_ray.planning.sweep_plan import plan_sweep, planned_records
+from pdd_ray.results.paper_settings import published_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdd_ray.progressive import SweepPlan
-    from pdd_ray.records import Record
-    from pdd_ray.specs.data import DataSpec
-    from pdd_ray.steps import Step
+    from pdd_ray.configuration.data import DataSpec
+    from pdd_ray.core.records import Record
+    from pdd_ray.core.steps import Step
+    from pdd_ray.planning.sweep_plan import SweepPlan
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "sweeps" / "paper"

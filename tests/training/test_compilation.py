@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 import torch
 
-from pdd_ray.compilation import VERSIONS, compiled
+from pdd_ray.models.compilation import VERSIONS, compiled
 
 
 @pytest.fixture

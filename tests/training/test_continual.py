@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pdd_ray import training
-from pdd_ray.continual import distilling_loss, memory, run
+from pdd_ray.configuration.continual import ContinualSpec
+from pdd_ray.core.seeding import generator
+from pdd_ray.core.tensors import load_tensors
 from pdd_ray.data.dataset import only_classes, save_dataset
-from pdd_ray.evaluation import RESULT, TRAINED_NETWORK
-from pdd_ray.seeding import generator
-from pdd_ray.specs.continual import ContinualSpec
-from pdd_ray.synthetic import empty_set
-from pdd_ray.tensors import load_tensors
+from pdd_ray.data.synthetic_set import empty_set
+from pdd_ray.training import loop as training
+from pdd_ray.training.continual import distilling_loss, memory, run
+from pdd_ray.training.evaluation import RESULT, TRAINED_NETWORK
 from tests.tiny import (
     CLASSES,
     MODEL,

@@ -5,8 +5,13 @@ import json
 import pytest
 import torch
 
-from pdd_ray import training
-from pdd_ray.evaluation import (
+from pdd_ray.configuration.model import ResNetSpec
+from pdd_ray.configuration.training import FullDataSpec
+from pdd_ray.core.seeding import generator
+from pdd_ray.core.tensors import load_tensors
+from pdd_ray.models.factory import create_model
+from pdd_ray.training import loop as training
+from pdd_ray.training.evaluation import (
     RESULT,
     TRAINED_NETWORK,
     TRAINING_CURVE,
@@ -14,12 +19,7 @@ from pdd_ray.evaluation import (
     run,
     run_full,
 )
-from pdd_ray.models.factory import create_model
-from pdd_ray.seeding import generator
-from pdd_ray.specs.model import ResNetSpec
-from pdd_ray.specs.training import FullDataSpec
-from pdd_ray.tensors import load_tensors
-from pdd_ray.training import (
+from pdd_ray.training.loop import (
     Sgd,
     TrainingState,
     accuracy,
@@ -216,7 +216,7 @@ def test_the_original_protocol_reports_the_best_of_its_tests(tmp_path, artifacts
     def fake(_model, _images, _labels):
         return next(found)
 
-    monkeypatch.setattr("pdd_ray.evaluation.accuracy", fake)
+    monkeypatch.setattr("pdd_ray.training.evaluation.accuracy", fake)
     output = with_changes(tmp_path / "a", artifacts, tests=3)
     result = json.loads((output / RESULT).read_text())
     assert result["test_accuracy"] == 0.7

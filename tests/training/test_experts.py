@@ -3,12 +3,18 @@
 import pytest
 import torch
 
-from pdd_ray import training
-from pdd_ray.experts import run_expert, run_start
+from pdd_ray.configuration.training import ExpertSpec
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.specs.training import ExpertSpec
-from pdd_ray.training import Sgd, TrainingState, random_batches, reference_learning_rates, train
-from pdd_ray.trajectories import (
+from pdd_ray.training import loop as training
+from pdd_ray.training.experts import run_expert, run_start
+from pdd_ray.training.loop import (
+    Sgd,
+    TrainingState,
+    random_batches,
+    reference_learning_rates,
+    train,
+)
+from pdd_ray.training.trajectories import (
     PARAMETERS,
     TRAJECTORY,
     load_parameters,

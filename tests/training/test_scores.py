@@ -7,12 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pdd_ray.configuration.training import ForgettingSpec
+from pdd_ray.core.seeding import generator
+from pdd_ray.core.tensors import save_tensors
 from pdd_ray.models.factory import create_model
-from pdd_ray.scores import SCORE_SHARES, SCORES, images_in_window, load_scores, run
-from pdd_ray.seeding import generator
-from pdd_ray.specs.training import ForgettingSpec
-from pdd_ray.tensors import save_tensors
-from pdd_ray.training import random_batches
+from pdd_ray.training.loop import random_batches
+from pdd_ray.training.scores import SCORE_SHARES, SCORES, images_in_window, load_scores, run
 from tests.tiny import CLASSES, MODEL, SHAPE, data_artifact, dataset, step_context
 
 EPOCHS = 10

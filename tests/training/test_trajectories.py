@@ -6,11 +6,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pdd_ray import trajectories
+from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.specs.model import ConvNetSpec
-from pdd_ray.training import Sgd, TrainingState, random_batches, train
-from pdd_ray.trajectories import (
+from pdd_ray.training import trajectories
+from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
+from pdd_ray.training.trajectories import (
     TRAJECTORY,
     last_network,
     load_parameters,

@@ -1,8 +1,8 @@
 """The layers of the ConvNet."""
 
-from pdd_ray.errors import ConfigError
+from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.core.errors import ConfigError
 from pdd_ray.models.plans.parts import GROUPS, Convolution, NetworkPlan, Shape, norm_parameters
-from pdd_ray.specs.model import ConvNetSpec
 
 
 def plan_convnet(spec: ConvNetSpec, shape: Shape) -> NetworkPlan:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from pdd_ray.errors import ConfigError
+from pdd_ray.core.errors import ConfigError
 from pdd_ray.models.plans.parts import Convolution, NetworkPlan, Shape, too_small
 
 GROWTH: Final = 12

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from pdd_ray.specs.model import Norm
+from pdd_ray.configuration.model import Norm
 
 GROUPS: Final = 4
 """Groups of norm `group` (DC's ConvNet variants, Zhao et al. 2021, supplementary)."""

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from itertools import count, pairwise
 from typing import Final
 
-from pdd_ray.errors import ConfigError
+from pdd_ray.configuration.model import LeNetSpec, MlpSpec, Norm, PlainSpec
+from pdd_ray.core.errors import ConfigError
 from pdd_ray.models.plans.parts import (
     Convolution,
     NetworkPlan,
@@ -18,7 +19,6 @@ from pdd_ray.models.plans.parts import (
     norm_parameters,
     too_small,
 )
-from pdd_ray.specs.model import LeNetSpec, MlpSpec, Norm, PlainSpec
 
 
 @dataclass(frozen=True)

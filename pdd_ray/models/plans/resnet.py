@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final, Literal
 
-from pdd_ray.errors import ConfigError
+from pdd_ray.configuration.model import ResNetSpec
+from pdd_ray.core.errors import ConfigError
 from pdd_ray.models.plans.parts import (
     Convolution,
     NetworkPlan,
@@ -13,7 +14,6 @@ from pdd_ray.models.plans.parts import (
     norm_parameters,
     too_small,
 )
-from pdd_ray.specs.model import ResNetSpec
 
 BLOCKS: Final = {10: 1, 18: 2}
 """Basic blocks per stage by depth."""

@@ -1,6 +1,0 @@
-"""Plots of results: readable without colour, the same bytes for the same records."""
-
-from analysis.plots.kinds import KINDS, draw
-from analysis.plots.stages import accuracy_per_stage
-
-__all__ = ["KINDS", "accuracy_per_stage", "draw"]

@@ -1,0 +1,1 @@
+"""The commands as functions: from a sweep to its results."""

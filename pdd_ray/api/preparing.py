@@ -1,0 +1,248 @@
+"""From a sweep to its results: plan it on a store, run it, keep its records.
+
+The command line is a thin layer above; a notebook calls the same::
+
+    store = Store("pdd-ray-store").open()
+    prepared = prepare(load_sweep("demo"), store)
+    report = run(prepared, RunOptions())
+    records = collect_records(prepared.plans[0], store)
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pdd_ray.configuration.expand import expand
+from pdd_ray.configuration.load import Collection
+from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
+from pdd_ray.core.records import write_records
+from pdd_ray.core.steps import Step, execute, one_line, topological
+from pdd_ray.planning.sweep_plan import SweepPlan, collect_records, plan_sweep
+from pdd_ray.results.saved_sweeps import save_collection, save_plan
+from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunReport
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pdd_ray.configuration.data import DataSpec
+    from pdd_ray.configuration.sweep import SweepSpec
+    from pdd_ray.core.store import Store
+    from pdd_ray.data.facts import DataFacts
+    from pdd_ray.runtime.interface import Display
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """One or several sweeps, planned, with what their store already has.
+
+    Attributes:
+        collection: The sweeps.
+        plans: The plan of each.
+        steps: The steps of all of them, each once, inputs before what reads them.
+        store: The store.
+        experiments: Number of experiments.
+        cached: Keys of steps whose artifacts exist and are whole.
+        damaged: Why an artifact is not what was committed, by key; it has to be made again.
+    """
+
+    collection: Collection
+    plans: tuple[SweepPlan, ...]
+    steps: tuple[Step, ...]
+    store: Store
+    experiments: int
+    cached: frozenset[str]
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def missing(self) -> tuple[Step, ...]:
+        """The steps that are to be done, inputs before what reads them."""
+        return tuple(step for step in self.steps if step.key not in self.cached)
+
+    @property
+    def max_concurrent_stages(self) -> int:
+        """Most stage trials at the same time."""
+        return max(plan.sweep.resources.max_concurrent_stages for plan in self.plans)
+
+
+def prepare(sweeps: SweepSpec | Collection, store: Store) -> PreparedRun:
+    """Return a sweep, or a collection of them, with plans and what ``store`` already has of it.
+
+    Raises:
+        ConfigError: if a sweep can't be carried out.
+        DataError: if a data set can't be read.
+    """
+
+    @cache
+    def facts(spec: DataSpec) -> DataFacts:
+        from pdd_ray.data.facts import read_facts
+
+        return read_facts(spec, store.facts)
+
+    if not isinstance(sweeps, Collection):
+        sweeps = Collection.of(sweeps)
+    experiments = [expand(sweep) for sweep in sweeps.sweeps]
+    plans = tuple(
+        plan_sweep(sweep, found, facts)
+        for sweep, found in zip(sweeps.sweeps, experiments, strict=True)
+    )
+    steps = tuple(topological(step for plan in plans for step in plan.steps))
+    cached, damaged = _look_up(steps, store)
+    return PreparedRun(sweeps, plans, steps, store, sum(map(len, experiments)), cached, damaged)
+
+
+def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
+    """Return ``sweeps`` planned on ``store``, their tables checked.
+
+    Raises:
+        ConfigError: if a sweep can't be carried out, or its table can't be made.
+        DataError: if a data set can't be read.
+    """
+    from pdd_ray.api.preparing import prepare
+    from pdd_ray.results.outputs import check_table
+
+    prepared = prepare(sweeps, store)
+    for planned in prepared.plans:
+        check_table(planned)
+    return prepared
+
+
+def run(
+    prepared: PreparedRun,
+    options: RunOptions | None = None,
+    display: Display | None = None,
+    *,
+    serial: bool = False,
+) -> RunReport:
+    """Do what is missing, write the records of what is finished, and return what became of it.
+
+    Damaged artifacts are set aside first. Neither Ray nor torch is imported if nothing is missing.
+
+    Args:
+        prepared: What is to be done.
+        options: How Ray is used; on this machine if not given.
+        display: Who is told what happens.
+        serial: Do the steps one after the other in this process, and end at the first error.
+
+    Raises:
+        ResourceError: if Ray can't be had, or a step asks for more than it has.
+        StoreError: if the store can't be used.
+    """
+    store = prepared.store.open()
+    for key in prepared.damaged:
+        store.set_aside(key)
+    for plan in prepared.plans:
+        save_plan(plan, store)
+    save_collection(prepared.collection, store)
+    report = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
+    for plan in prepared.plans:
+        records = collect_records(plan, store)
+        write_records(store.sweep_folder(plan.sweep.name) / "records.jsonl", records)
+    return report
+
+
+def check_complete(
+    report: RunReport, prepared: PreparedRun, log_command: str = "pdd-ray logs"
+) -> None:
+    """Return if every step is done.
+
+    Args:
+        report: What became of the steps.
+        prepared: The sweep.
+        log_command: What shows the log of a step if its label is added.
+
+    Raises:
+        StepsFailedError: with one line per failed step.
+        InterruptedRunError: if the run was stopped.
+    """
+    if report.failed:
+        lines = _failure_lines(report, prepared.steps, log_command)
+        raise StepsFailedError("\n".join(lines))
+    if report.interrupted or not report.complete:
+        done = len(prepared.steps) - len(report.left)
+        msg = (
+            f"stopped with {done} of {len(prepared.steps)} steps done; "
+            "run the same command again to continue"
+        )
+        raise InterruptedRunError(msg)
+
+
+def _look_up(steps: Iterable[Step], store: Store) -> tuple[frozenset[str], dict[str, str]]:
+    cached: set[str] = set()
+    damaged: dict[str, str] = {}
+    for step in steps:
+        if not store.exists(step.key):
+            continue
+        try:
+            store.verify(step.key, quick=True)
+            cached.add(step.key)
+        except DamagedArtifactError as error:
+            damaged[step.key] = str(error)
+    return frozenset(cached), damaged
+
+
+def _execute(
+    prepared: PreparedRun, options: RunOptions, display: Display, *, serial: bool
+) -> RunReport:
+    if not prepared.missing:
+        return RunReport(cached=tuple(step.key for step in prepared.steps))
+    if serial:
+        return _run_in_this_process(prepared, display)
+    from pdd_ray.runtime.run import run_on_ray
+
+    return run_on_ray(prepared.steps, prepared.store, options, display)
+
+
+def _run_in_this_process(prepared: PreparedRun, display: Display) -> RunReport:
+    """Execute the missing steps like :func:`pdd_ray.core.steps.run_serially`, but shown."""
+    started = time.monotonic()
+    waiting = list(prepared.missing)
+    done: list[str] = []
+    failed: dict[str, str] = {}
+    interrupted = False
+    display.begin(prepared.steps, prepared.cached)
+    try:
+        while waiting and not failed:
+            step = waiting[0]
+            message = _execute_shown(step, prepared.store, display)
+            if message is None:
+                done.append(waiting.pop(0).key)
+            else:
+                failed[waiting.pop(0).key] = message
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        display.end()
+    return RunReport(
+        done=tuple(done),
+        cached=tuple(prepared.cached),
+        failed=failed,
+        left=tuple(step.key for step in waiting),
+        interrupted=interrupted,
+        seconds=time.monotonic() - started,
+    )
+
+
+def _execute_shown(step: Step, store: Store, display: Display) -> str | None:
+    """Execute ``step``; return why it failed, if it did."""
+    started = time.monotonic()
+    display.started(step)
+    try:
+        execute(step.call, store, lambda progress: display.progress(step, progress))
+    except Exception as error:  # noqa: BLE001 - every error of a step is reported as its failure
+        display.failed(step, one_line(error), ())
+        return one_line(error)
+    display.finished(step, time.monotonic() - started)
+    return None
+
+
+def _failure_lines(report: RunReport, steps: tuple[Step, ...], log_command: str) -> list[str]:
+    labels = {step.key: step.label for step in steps}
+    failed = f"{len(report.failed)} step{'s' if len(report.failed) > 1 else ''} failed"
+    lines = [f"{failed}, {len(report.blocked)} need what failed, {len(report.left)} were not tried"]
+    for key, message in report.failed.items():
+        lines.append(f"  {labels[key]}: {message}  ({log_command} {labels[key]})")
+    lines.append("run the same command again to try them again")
+    return lines

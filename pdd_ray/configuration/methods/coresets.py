@@ -1,0 +1,52 @@
+"""The configurations of selections of real images: random, herding, k-center, forgetting."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pdd_ray.configuration.methods.base import MethodTraits
+from pdd_ray.configuration.recipes import RecipeName
+
+
+class SelectionSpec(MethodTraits):
+    """What all selections share: real train images of each class, in a single stage."""
+
+    step_size: float = Field(default=0.01, gt=0)
+    """Learning rate with which networks train on the images."""
+
+    distills: ClassVar[bool] = False
+    recipe: ClassVar[RecipeName] = "mtt"
+
+
+class RandomSelectionSpec(SelectionSpec):
+    """Random training images of each class."""
+
+    name: Literal["random"] = "random"
+    """The method."""
+
+
+class HerdingSpec(SelectionSpec):
+    """Herding (Welling 2009): images whose mean feature follows that of the class."""
+
+    name: Literal["herding"] = "herding"
+    """The method."""
+
+    needs_features: ClassVar[bool] = True
+
+
+class KCenterSpec(SelectionSpec):
+    """Greedy k-center: images farthest from those selected before (Sener and Savarese 2018)."""
+
+    name: Literal["k_center"] = "k_center"
+    """The method."""
+
+    needs_features: ClassVar[bool] = True
+
+
+class ForgettingSelectionSpec(SelectionSpec):
+    """The images that are forgotten most often while training (Toneva et al. 2019)."""
+
+    name: Literal["forgetting"] = "forgetting"
+    """The method."""
+
+    needs_scores: ClassVar[bool] = True

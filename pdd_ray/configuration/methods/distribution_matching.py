@@ -1,0 +1,94 @@
+"""The configurations of matching features: DM and CAFE."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pdd_ray.configuration.methods.base import BankedSpec
+from pdd_ray.configuration.recipes import RecipeName
+from pdd_ray.configuration.training import FULL_DSA, check_strategy_field
+
+
+class DmSpec(BankedSpec):
+    """DM (Zhao and Bilen 2023) as one stage of PDD (specification of other methods, section 2)."""
+
+    name: Literal["dm"] = "dm"
+    """The method."""
+    iterations: int = Field(default=20000, ge=1)
+    """Networks drawn, with one image update each."""
+    real_batch_size: int = Field(default=256, ge=1)
+    """Real images per class and update."""
+    image_learning_rate: float = Field(default=1.0, gt=0)
+    """SGD learning rate of the pixels (`lr_img`); 10 from 100 images per class on."""
+    momentum: float = Field(default=0.5, ge=0, lt=1)
+    """Momentum of the pixels' optimiser."""
+    initialisation: Literal["real", "noise"] = "real"
+    """First images: random training images of each class, or standard normal noise."""
+    augmentation: str = FULL_DSA
+    """DSA operations joined by `_`, of which one is drawn per class and update, with the same
+    numbers for real and synthetic images; or `none`."""
+
+    recipe: ClassVar[RecipeName] = "dsa"
+    _strategy = check_strategy_field("dsa")
+
+
+class CafeSpec(BankedSpec):
+    """CAFE (Wang et al. 2022) as one stage of PDD (specification of other methods, section 6)."""
+
+    name: Literal["cafe"] = "cafe"
+    """The method."""
+    iterations: int = Field(default=2000, ge=1)
+    """Networks drawn; the pixels' learning rate is halved at 60, 80 and 90 per cent of them."""
+    real_batch_size: int = Field(default=256, ge=1)
+    """Real images per class and update."""
+    image_learning_rate: float = Field(default=0.1, gt=0)
+    """First SGD learning rate of the pixels (`lr_img`)."""
+    momentum: float = Field(default=0.5, ge=0, lt=1)
+    """Momentum of the pixels' optimiser."""
+    network_learning_rate: float = Field(default=0.01, gt=0)
+    """SGD learning rate of the network on the images (`lr_net`)."""
+    network_batch_size: int = Field(default=256, ge=1)
+    """Images per step of the network."""
+    early_weight: float = Field(default=0.1, ge=0)
+    """Weight of the feature distances of the blocks before the last one."""
+    late_weight: float = Field(default=1.0, ge=0)
+    """Weight of the feature distances of the last block and after its pooling."""
+    discrimination_weight: float = Field(default=0.01, ge=0)
+    """Weight of classifying real images by the means of the synthetic features."""
+    scale_distances: bool = True
+    """Divide feature distances by the growth of the maps against 32x32 images, to which the
+    weights are tied (specification of other methods, section 13)."""
+    query_images: int = Field(default=128, ge=1)
+    """Real images per class whose accuracy decides about the loops."""
+    window: int = Field(default=10, ge=2)
+    """Last accuracies that are looked at."""
+    settled_below: float = Field(default=0.04, ge=0)
+    """lambda_1: a new network is drawn when the accuracies of the window vary less than this after
+    image updates."""
+    moved_above: float = Field(default=0.03, ge=0)
+    """lambda_2: the network has trained enough when the accuracies of the window vary more than
+    this."""
+    max_updates: int = Field(default=50, ge=1)
+    """Most image updates per network; the original loops have no bound."""
+    max_network_epochs: int = Field(default=50, ge=1)
+    """Most epochs of the network after an image update."""
+    initialisation: Literal["noise", "real"] = "noise"
+    """First images: standard normal noise, or random training images of each class."""
+    augmentation: str = "none"
+    """DSA operations joined by `_`, of which one is drawn per class and update, with the same
+    numbers for real and synthetic images; or `none`."""
+
+    recipe: ClassVar[RecipeName] = "cafe"
+    _strategy = check_strategy_field("dsa")
+
+
+class CafeDsaSpec(CafeSpec):
+    """CAFE with siamese augmentation."""
+
+    name: Literal["cafe_dsa"] = "cafe_dsa"  # type: ignore[assignment]
+    """The method."""
+    augmentation: str = FULL_DSA
+    """DSA operations joined by `_`, of which one is drawn per class and update, with the same
+    numbers for real and synthetic images; or `none`."""
+
+    recipe: ClassVar[RecipeName] = "dsa"

@@ -1,0 +1,119 @@
+"""The configuration of matching training trajectories: MTT, with TESLA and DATM as settings."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.configuration.recipes import RecipeName
+from pdd_ray.configuration.training import FULL_DSA, SyntheticTrainingSpec, check_strategy_field
+
+
+class IterateSelectionSpec(SyntheticTrainingSpec):
+    """How the iterate that a stage hands on is chosen, on the validation slice."""
+
+    every: int = Field(default=100, ge=1)
+    """Iterations between candidates; the last iteration is one too."""
+    networks: int = Field(default=2, ge=1)
+    """Networks trained per candidate, from held-out starts: chains that no expert uses."""
+
+
+class TrajectoryMatchingSpec(DistillationSpec):
+    """MTT (Cazenavette et al. 2022) as one stage of PDD (specification, section 5)."""
+
+    name: Literal["mtt"] = "mtt"
+    """The method."""
+    iterations: int = Field(default=5000, ge=1)
+    """Updates of the images."""
+    inner_steps: int = Field(default=20, ge=1)
+    """T: steps of the student per iteration (`syn_steps`)."""
+    expert_epochs: int = Field(default=2, ge=1)
+    """M: epochs of the expert that the student's steps should reproduce."""
+    max_start_epoch: int = Field(default=20, ge=1)
+    """T+: a segment starts at an expert epoch drawn from min_start_epoch .. T+ - 1."""
+    min_start_epoch: int = Field(default=0, ge=0)
+    """T-: DATM's lower end of the start epochs: higher is harder."""
+    first_max_start_epoch: int | None = Field(default=None, ge=1)
+    """Upper end of the start epochs in the first iteration; it grows linearly to max_start_epoch
+    (DATM's sequential generation). The same all the time if not given."""
+    expansion_iterations: int = Field(default=1000, ge=1)
+    """Iterations over which the upper end grows from first_max_start_epoch."""
+    image_learning_rate: float = Field(default=1000.0, gt=0)
+    """SGD learning rate of the pixels (`lr_img`)."""
+    step_size_learning_rate: float = Field(default=1e-5, ge=0)
+    """SGD learning rate of the student's step size (`lr_lr`)."""
+    initial_step_size: float = Field(default=0.01, gt=0)
+    """Start value of the student's step size in every stage (`lr_teacher`)."""
+    momentum: float = Field(default=0.5, ge=0, lt=1)
+    """Momentum of the optimisers of images and step size."""
+    batch_size: int | None = Field(default=None, ge=1)
+    """Images per inner step; classes * images_per_class of the stage if not given."""
+    initialisation: Literal["real", "noise"] = "real"
+    """First images: random training images of each class, or standard normal noise."""
+    labels: Literal["hard", "soft"] = "hard"
+    """`soft`: learned logits per image that start as those of the experts' last snapshots (DATM);
+    networks then train on their softmax."""
+    label_learning_rate: float = Field(default=2.0, gt=0)
+    """SGD learning rate of soft labels (`lr_y`)."""
+    label_momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Momentum of the optimiser of soft labels."""
+    skip_above: float | None = Field(default=None, gt=0)
+    """Iterations with a matching loss above this change nothing (DATM's `threshold`, 1.0)."""
+    augmentation: str = FULL_DSA
+    """DSA operations joined by `_`, of which one is drawn per inner step; or `none`."""
+    gradient: Literal["exact", "tesla", "unrolled"] = "exact"
+    """`exact`: adjoint sweep in constant memory; `tesla`: TESLA's approximation of it;
+    `unrolled`: the same value as exact by backpropagation through all steps."""
+    compile: bool = False
+    """Compile the gradients with torch.compile (needs a C++ compiler): about twice as fast after
+    up to a minute of compilation per batch size. The results differ by rounding, so it is part
+    of the identity. Not for gradient `unrolled`."""
+    without_transition: Literal["continue", "restart"] = "continue"
+    """What `transition: false` means: segments of stage i `continue` the first stage's experts at
+    epoch (i - 1) * T+, or `restart` at their random start (specification, section 6.4)."""
+    selection: IterateSelectionSpec = IterateSelectionSpec()
+    """How the iterate handed on is chosen."""
+
+    recipe: ClassVar[RecipeName] = "mtt"
+    chooses_iterates: ClassVar[bool] = True
+
+    _strategy = check_strategy_field("dsa")
+
+    @model_validator(mode="after")
+    def _start_epochs_are_ordered(self) -> "TrajectoryMatchingSpec":
+        first = self.first_max_start_epoch or self.max_start_epoch
+        if not self.min_start_epoch < first <= self.max_start_epoch:
+            msg = (
+                f"min_start_epoch {self.min_start_epoch} < first_max_start_epoch {first} <= "
+                f"max_start_epoch {self.max_start_epoch} is not so"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _soft_labels_have_real_images(self) -> "TrajectoryMatchingSpec":
+        if self.labels == "soft" and self.initialisation != "real":
+            msg = "soft labels start as an expert's logits of real images: initialisation is real"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def trajectory_epochs(self) -> int:  # type: ignore[override]
+        """Epochs of the trajectories that its segments reach."""
+        return self.max_start_epoch - 1 + self.expert_epochs
+
+    @property
+    def held_out_chains(self) -> int:  # type: ignore[override]
+        """Chains beside the experts' on which the iterate is chosen."""
+        return self.selection.networks
+
+    def start_epochs(self, iteration: int) -> tuple[int, int]:
+        """Return the range [low, high) from which ``iteration`` (0-based) draws a start epoch."""
+        first = self.first_max_start_epoch or self.max_start_epoch
+        grown = min(1.0, iteration / self.expansion_iterations) * (self.max_start_epoch - first)
+        return self.min_start_epoch, first + int(grown)
+
+    def start_offset(self, stage: int) -> int:
+        """Return the epoch of its experts at which the segments of ``stage`` begin."""
+        continues = not self.transition and self.without_transition == "continue"
+        return (stage - 1) * self.max_start_epoch if continues else 0

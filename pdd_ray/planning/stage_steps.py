@@ -1,0 +1,247 @@
+"""The steps that make an experiment's stages: data, scores, experts, transitions, stages.
+
+``theta_1`` is random; ``S_i = A(theta_i, T | U_{i-1})``; ``theta_{i+1}`` is trained from
+``theta_i`` on ``U_i`` (PDD, section 4.1; Algorithm 1's indices are off by one, specification,
+section 9.1). Stage 1 is the base method itself.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.core import operations
+from pdd_ray.core.steps import Cost, Resources, Step
+from pdd_ray.data.facts import step_config
+from pdd_ray.planning import costs
+from pdd_ray.planning.experiments import experiment_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pdd_ray.configuration.expand import Experiment
+    from pdd_ray.configuration.experiment import ResourcesSpec, StepResources
+    from pdd_ray.configuration.methods import MethodSpec
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.operations import Operation
+    from pdd_ray.data.facts import DataFacts
+
+GIGABYTE = 1_000_000_000
+
+
+class StagePlanner:
+    """Makes the steps of one experiment on one data set; equal calls give the same step.
+
+    Args:
+        experiment: The experiment.
+        facts: The data set.
+        resources: What steps hold while they run.
+        name: Of the part of the experiment that this is, e.g. ``phase2/``; for labels.
+        data: The step that gives the data set; it is the experiment's own if not given.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        facts: DataFacts,
+        resources: ResourcesSpec,
+        *,
+        name: str = "",
+        data: Step | None = None,
+    ) -> None:
+        self.experiment = experiment
+        self.spec = experiment.spec
+        self.facts = facts
+        self.resources = resources
+        self.name = name
+        self.costs = costs.Costs(self.spec, facts)
+        self._model = self.spec.model.to_json()
+        self._given_data = data
+        # Made once each: otherwise planning would take time exponential in the stages.
+        self.data = cache(self._data)
+        self.stage = cache(self._stage)
+        self.start = cache(self._start)
+        self.scores = cache(self._scores)
+        self.expert = cache(self._expert)
+
+    def _data(self) -> Step:
+        """Return the step that prepares the data set."""
+        if self._given_data is not None:
+            return self._given_data
+        return self.step(
+            operations.DATA,
+            "data",
+            step_config(self.spec.data, self.facts),
+            {},
+            self.costs.data(),
+        )
+
+    def _stage(self, stage: int) -> Step:
+        """Return the step that makes S_stage, conditioned on U_{stage - 1}."""
+        method = self.spec.stage_method(stage)
+        per_class = self.spec.stages[stage - 1].images_per_class
+        inputs: dict[str, Step] = {"data": self.data()}
+        config: dict[str, Json] = {
+            "method": method.to_json(),
+            "model": self._model,
+            "images_per_class": per_class,
+            "seed": self.experiment.seed,
+            "stage": stage,
+        }
+        if stage > 1:
+            inputs["previous"] = self.stage(stage - 1)
+        window = difficulty_window(method, stage)
+        if window:
+            config["window"] = window
+        if window or method.needs_scores:
+            inputs["scores"] = self.scores()
+        if method.needs_features:
+            inputs["features"] = self._features()
+        if self.spec.protocol == "reference" and method.chooses_iterates:
+            config["chosen_on"] = "test"
+        inputs |= self._networks(stage, method, config)
+        return self.step(
+            operations.STAGE if method.distills else operations.CORESET,
+            f"stage{stage}",
+            config,
+            inputs,
+            self.costs.stage(stage, self.resources.class_shards),
+        )
+
+    def _networks(self, stage: int, method: MethodSpec, config: dict[str, Json]) -> dict[str, Step]:
+        """Return the experts, held-out starts and the bank of ``stage``, as far as needed."""
+        count = self.spec.experts.count
+        held_out = list(range(count, count + method.held_out_chains))
+        inputs: dict[str, Step] = {}
+        if held_out:
+            config["held_out"] = held_out
+        if method.trajectory_epochs:
+            inputs |= {f"expert.{chain}": self.expert(stage, chain) for chain in range(count)}
+        if has_transition(method, stage):
+            inputs |= {f"held_out.{chain}": self.start(stage, chain) for chain in held_out}
+            bank = range(method.bank_chains)
+            inputs |= {f"bank.{chain}": self.start(stage, chain) for chain in bank}
+        return inputs
+
+    def _scores(self) -> Step:
+        """Return the forgetting scores of the real images."""
+        config: dict[str, Json] = {
+            "forgetting": self.spec.forgetting.to_json(),
+            "model": self._model,
+            "seed": self.experiment.seed,
+        }
+        inputs = {"data": self.data()}
+        cost = self.costs.scores()
+        return self.step(operations.SCORES, "scores", config, inputs, cost)
+
+    def _features(self) -> Step:
+        """Return the features of the real images under the first expert."""
+        inputs = {"data": self.data(), "expert": self.expert(1, 0)}
+        cost = self.costs.features()
+        return self.step(operations.FEATURES, "features", {"model": self._model}, inputs, cost)
+
+    def _start(self, stage: int, chain: int) -> Step:
+        """Return the transition of ``chain`` to theta_stage (stage > 1)."""
+        inputs = {"stage": self.stage(stage - 1)}
+        if stage > 2:
+            inputs["start"] = self.start(stage - 1, chain)
+        return self.step(
+            operations.START,
+            f"stage{stage}/start{chain}",
+            {
+                "transition": self.spec.transition_training().to_json(),
+                "model": self._model,
+                "seed": self.experiment.seed,
+                "chain": chain,
+            },
+            inputs,
+            self.costs.start(stage),
+        )
+
+    def _expert(self, stage: int, chain: int) -> Step:
+        """Return the trajectory of ``chain`` from theta_stage on real data.
+
+        Without transition the experts of later stages are those of the first one.
+        """
+        method = self.spec.stage_method(stage)
+        window = difficulty_window(method, stage)
+        transition = has_transition(method, stage)
+        if stage > 1 and not transition and not window:
+            return self.expert(1, chain)
+        epochs = expert_epochs(self.spec.experts.epochs, method, stage)
+        expert = self.spec.experts.to_json()
+        identity = {k: v for k, v in expert.items() if k not in ("count", "epochs")}
+        inputs = {"data": self.data()}
+        if transition:
+            inputs["start"] = self.start(stage, chain)
+        config: dict[str, Json] = {
+            "expert": identity,
+            "epochs": epochs,
+            "model": self._model,
+            "seed": self.experiment.seed,
+            "chain": chain,
+            "stage": stage,
+        }
+        if window:
+            config["window"] = window
+            inputs["scores"] = self.scores()
+        return self.step(
+            operations.EXPERT,
+            f"stage{stage}/expert{chain}",
+            config,
+            inputs,
+            self.costs.expert(epochs),
+        )
+
+    def step(
+        self,
+        operation: Operation,
+        name: str,
+        config: Mapping[str, Json],
+        inputs: Mapping[str, Step],
+        cost: Cost,
+    ) -> Step:
+        """Return a step of the experiment; ``name`` is its own part of the label."""
+        return Step(
+            operation=operation,
+            config=config,
+            inputs=inputs,
+            label=f"{experiment_id(self.experiment)}/{self.name}{name}",
+            resources=_resources(self.resources, operation),
+            device=self.resources.device,
+            cost=cost,
+        )
+
+
+def has_transition(method: MethodSpec, stage: int) -> bool:
+    """Return whether ``stage`` starts from networks that were trained on the sets so far."""
+    return stage > 1 and isinstance(method, DistillationSpec) and method.transition
+
+
+def difficulty_window(method: MethodSpec, stage: int) -> dict[str, Json] | None:
+    """Return which real images ``stage`` sees, if it does not see all of them."""
+    if not isinstance(method, DistillationSpec) or method.difficulty is None:
+        return None
+    width = method.difficulty.width
+    return {
+        "low": width * (stage - 1),
+        "high": width * stage,
+        "minimum": method.difficulty.minimum,
+    }
+
+
+def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
+    """Return the epochs of the experts of ``stage``: those that its segments can reach.
+
+    The reference trains two epochs more in later stages, which no segment can use
+    (specification, section 1.3).
+    """
+    return first_stage if stage == 1 else method.trajectory_epochs
+
+
+def _resources(resources: ResourcesSpec, operation: Operation) -> Resources:
+    entry: StepResources = getattr(resources, operation.resources)
+    memory = None if entry.memory_gb is None else int(entry.memory_gb * GIGABYTE)
+    shards = resources.class_shards if operation.sharded else 1
+    return Resources(cpus=entry.cpus, gpus=entry.gpus, memory=memory, shards=shards)

@@ -1,0 +1,226 @@
+"""Every experiment of the sweep: settings, stages with their curves and logs, evaluations."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING
+
+from pdd_ray.configuration import yaml
+from pdd_ray.configuration.expand import expand
+from pdd_ray.core import artifact_files
+from pdd_ray.core.errors import DamagedArtifactError
+from pdd_ray.core.operations import IMAGE_KINDS
+from pdd_ray.results.report.logs import Log, read_log
+from pdd_ray.results.report.settings import differing, flat, shown
+from pdd_ray.results.report.snapshot import name_within_trial, trial_of
+from pdd_ray.results.report.sparkline import Sparkline, sparkline
+from pdd_ray.results.saved_sweeps import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pdd_ray.configuration.expand import Experiment
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.records import Record
+    from pdd_ray.results.report.budget import Budget
+    from pdd_ray.results.report.snapshot import Results, Trial
+    from pdd_ray.results.saved_sweeps import SavedStep
+
+LOSS = "loss"
+"""The curve that is shown first."""
+
+
+@dataclass(frozen=True)
+class StageReport:
+    """A stage of one experiment.
+
+    Attributes:
+        step: Its step.
+        name: Its name within the experiment.
+        state: How far it is.
+        seconds: How long it took.
+        facts: What its outcome says, as text by name.
+        loss: Its loss; None if it has no such curve.
+        curves: Its other curves.
+        log: The end of its log; None if there is none, or it is shown or left out elsewhere.
+        shown_before: Whether another experiment has the same stage, shown above with its log.
+    """
+
+    step: SavedStep
+    name: str
+    state: State
+    seconds: float | None
+    facts: Mapping[str, str]
+    loss: Sparkline | None
+    curves: tuple[Sparkline, ...]
+    log: Log | None
+    shown_before: bool
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """An evaluation: what was planned, how far it is, and its results if it is finished."""
+
+    planned: Record
+    state: State
+    result: Record | None
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One seed of a setting.
+
+    Attributes:
+        seed: The seed.
+        steps: Steps that it needs.
+        done: How many of them are done.
+        failed: How many of them failed, or need what failed.
+        seconds: Time of those that are done.
+        stages: Its stages in order.
+        evaluations: Its evaluations.
+    """
+
+    seed: int
+    steps: int
+    done: int
+    failed: int
+    seconds: float
+    stages: tuple[StageReport, ...]
+    evaluations: tuple[EvaluationReport, ...]
+
+    @property
+    def fact_names(self) -> list[str]:
+        """Names of what the outcomes of its stages say."""
+        return list(dict.fromkeys(name for stage in self.stages for name in stage.facts))
+
+
+@dataclass(frozen=True)
+class SettingReport:
+    """A variant at one point of its grid, with its seeds.
+
+    Attributes:
+        title: Variant and axes.
+        differing: Settings in which the experiments of the sweep differ, as text by key.
+        resolved: All settings, as YAML.
+        trials: Its seeds.
+    """
+
+    title: str
+    differing: Mapping[str, str]
+    resolved: str
+    trials: tuple[TrialReport, ...]
+
+
+def read_trials(results: Results, budget: Budget) -> list[SettingReport]:
+    """Return the settings of the sweep with their experiments; logs as far as ``budget`` lasts."""
+    experiments = expand(results.sweep)
+    settings = {_setting(one): flat(one.spec.to_json()) for one in experiments}
+    keys = differing(list(settings.values()))
+    reader = _TrialReader(results, budget)
+    reports = []
+    for name, values in settings.items():
+        seeds = [one for one in experiments if _setting(one) == name]
+        first = seeds[0]
+        reports.append(
+            SettingReport(
+                title=_title(first),
+                differing={key: shown(values[key]) for key in keys if key in values},
+                resolved=yaml.dump(first.spec.to_json()),
+                trials=tuple(reader.read(one) for one in seeds),
+            )
+        )
+    return reports
+
+
+class _TrialReader:
+    """Reads experiments one after the other; what they share is shown in full only once."""
+
+    def __init__(self, results: Results, budget: Budget) -> None:
+        self._results = results
+        self._budget = budget
+        self._needed = results.trials()
+        self._shown: set[str] = set()
+        self._finished = {record.key: record for record in results.finished}
+        self._planned: dict[Trial, list[Record]] = {}
+        for record in results.planned:
+            trial = trial_of(record.variant, record.axes, record.seed)
+            self._planned.setdefault(trial, []).append(record)
+
+    def read(self, experiment: Experiment) -> TrialReport:
+        """Return the report of one experiment."""
+        trial = trial_of(experiment.variant, experiment.axes, experiment.seed)
+        steps = self._needed.get(trial, [])
+        states = [self._results.state(step) for step in steps]
+        return TrialReport(
+            seed=experiment.seed,
+            steps=len(steps),
+            done=states.count(State.DONE),
+            failed=states.count(State.FAILED) + states.count(State.BLOCKED),
+            seconds=sum(self._results.seconds(step) or 0.0 for step in steps),
+            stages=tuple(self._stage(step) for step in steps if step.kind in IMAGE_KINDS),
+            evaluations=tuple(self._evaluation(one) for one in self._planned.get(trial, [])),
+        )
+
+    def _stage(self, step: SavedStep) -> StageReport:
+        before = step.key in self._shown
+        self._shown.add(step.key)
+        done = step.key in self._results.manifests
+        folder = self._results.store.folder(step.key)
+        curves = _read_json(step.key, folder / artifact_files.CURVES) if done and not before else {}
+        outcome = _read_json(step.key, folder / artifact_files.OUTCOME) if done else {}
+        lines = {name: sparkline(name, _numbers(values)) for name, values in curves.items()}
+        return StageReport(
+            step=step,
+            name=name_within_trial(step.label),
+            state=self._results.state(step),
+            seconds=self._results.seconds(step),
+            facts={name: _fact(value) for name, value in outcome.items() if name != "stage"},
+            loss=lines.pop(LOSS, None),
+            curves=tuple(line for line in lines.values() if line is not None),
+            log=None if before else self._log(step),
+            shown_before=before,
+        )
+
+    def _log(self, step: SavedStep) -> Log | None:
+        log = read_log(self._results.store.log_path(step.key))
+        return log if log and self._budget.take(len(escape(log.text))) else None
+
+    def _evaluation(self, planned: Record) -> EvaluationReport:
+        step = self._results.steps[planned.key]
+        return EvaluationReport(planned, self._results.state(step), self._finished.get(planned.key))
+
+
+def _setting(experiment: Experiment) -> Trial:
+    return trial_of(experiment.variant, experiment.axes, 0)
+
+
+def _title(experiment: Experiment) -> str:
+    axes = [f"{name} = {shown(value)}" for name, value in experiment.axes.items()]
+    return ", ".join([experiment.variant, *axes])
+
+
+def _read_json(key: str, path: Path) -> dict[str, Json]:
+    """Return the mapping of a file of the artifact ``key``; an empty one if it has none."""
+    if not path.is_file():
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedArtifactError(key, f"{path.name} can't be read ({error})") from error
+    if not isinstance(values, dict):
+        raise DamagedArtifactError(key, f"{path.name} is not a mapping")
+    return values
+
+
+def _numbers(values: Json) -> Sequence[float | None]:
+    """Return a curve's values, None for what is no number."""
+    if not isinstance(values, list):
+        return []
+    return [float(value) if isinstance(value, int | float) else None for value in values]
+
+
+def _fact(value: Json) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else shown(value)

@@ -1,0 +1,135 @@
+"""What the sweep took, from the manifests of its steps, and what the rest would take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdd_ray.configuration.expand import expand
+from pdd_ray.core.errors import PddError
+from pdd_ray.planning.estimate import estimate
+from pdd_ray.planning.sweep_plan import plan_sweep
+from pdd_ray.results.saved_sweeps import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pdd_ray.configuration.data import DataSpec
+    from pdd_ray.core.steps import Step
+    from pdd_ray.data.facts import DataFacts
+    from pdd_ray.planning.estimate import Estimate
+    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.saved_sweeps import SavedStep
+
+MOST_LONGEST = 10
+"""Longest steps that are named."""
+
+
+@dataclass(frozen=True)
+class KindUse:
+    """What the finished steps of one kind took.
+
+    Attributes:
+        kind: The kind.
+        steps: How many they are.
+        seconds: Their times together.
+        longest: The longest time.
+        cpu_seconds: Their times, each multiplied by its threads.
+        gpu_seconds: Their times, each multiplied by its GPUs.
+        disk: Bytes of their artifacts.
+        memory: Estimate for the largest step of the kind, done or not; None if it is not known.
+    """
+
+    kind: str
+    steps: int
+    seconds: float
+    longest: float
+    cpu_seconds: float
+    gpu_seconds: float
+    disk: int
+    memory: float | None
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the sweep took and would take.
+
+    Attributes:
+        kinds: By kind of step, in the order of the method.
+        total: All of them together.
+        longest: The longest steps with their times, longest first.
+        rest: Estimate for what is left; None if nothing is, or it is not known.
+        not_known: Why there are no estimates, if there are none.
+    """
+
+    kinds: tuple[KindUse, ...]
+    total: KindUse
+    longest: tuple[tuple[SavedStep, float], ...]
+    rest: Estimate | None
+    not_known: str | None
+
+
+def read_resources(results: Results) -> Resources:
+    """Return what the finished steps took, and estimates where the plan can be made again.
+
+    Estimates need the facts of the data set, which a store remembers as long as the data lies
+    where it lay.
+    """
+    plan, not_known = _plan_again(results)
+    memory: dict[str, float] = {}
+    for step in plan:
+        memory[step.kind] = max(memory.get(step.kind, 0.0), step.cost.memory)
+    done = [step for step in results.status.steps if step.key in results.manifests]
+    left = [step for step in plan if results.status.states[step.key] is not State.DONE]
+    times = [(step, float(results.manifests[step.key]["seconds"])) for step in done]
+    return Resources(
+        kinds=tuple(
+            _use(kind, _manifests(results, done, kind), memory.get(kind))
+            for kind in results.status.kinds
+        ),
+        total=_use("all", results.manifests.values(), max(memory.values(), default=None)),
+        longest=tuple(sorted(times, key=lambda pair: -pair[1])[:MOST_LONGEST]),
+        rest=estimate(left, results.store) if left else None,
+        not_known=not_known,
+    )
+
+
+def _manifests(results: Results, steps: Iterable[SavedStep], kind: str) -> list[Mapping[str, Any]]:
+    return [results.manifests[step.key] for step in steps if step.kind == kind]
+
+
+def _use(kind: str, manifests: Iterable[Mapping[str, Any]], memory: float | None) -> KindUse:
+    manifests = list(manifests)
+    seconds = [float(manifest["seconds"]) for manifest in manifests]
+    pairs = list(zip(seconds, manifests, strict=True))
+    return KindUse(
+        kind=kind,
+        steps=len(manifests),
+        seconds=sum(seconds),
+        longest=max(seconds, default=0.0),
+        cpu_seconds=sum(time * manifest.get("threads", 1) for time, manifest in pairs),
+        gpu_seconds=sum(time * manifest.get("gpus", 0.0) for time, manifest in pairs),
+        disk=sum(file["size"] for manifest in manifests for file in manifest["files"].values()),
+        memory=memory,
+    )
+
+
+def _plan_again(results: Results) -> tuple[tuple[Step, ...], str | None]:
+    """Return the sweep's steps with their estimates; none, and why, if they can't be had."""
+    facts: dict[str, DataFacts] = {}
+
+    def read(spec: DataSpec) -> DataFacts:
+        from pdd_ray.data.facts import read_facts
+
+        name = spec.model_dump_json()
+        if name not in facts:
+            facts[name] = read_facts(spec, results.store.facts)
+        return facts[name]
+
+    try:
+        steps = plan_sweep(results.sweep, expand(results.sweep), read).steps
+    except (PddError, OSError) as error:
+        return (), str(error)
+    if {step.key for step in steps} != set(results.steps):
+        return (), "the sweep was planned by another version of pdd-ray"
+    return steps, None

@@ -1,0 +1,107 @@
+"""Everything that a report reads of a sweep once: steps, states, evaluations, manifests."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pdd_ray.core.identities import canonical_json
+from pdd_ray.results.saved_sweeps import State, read_evaluations, read_status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pdd_ray.configuration.sweep import SweepSpec
+    from pdd_ray.core.identities import Json
+    from pdd_ray.core.records import Record
+    from pdd_ray.core.store import Store
+    from pdd_ray.results.saved_sweeps import SavedStep, SweepStatus
+
+Trial = tuple[str, str, int]
+"""An experiment: variant, canonical JSON of its axes, seed."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A sweep as its store has it at one moment.
+
+    Attributes:
+        sweep: The sweep as it was run last.
+        store: The store.
+        status: Its steps and their states.
+        steps: The same steps by key.
+        planned: Every evaluation, its results still to be filled in.
+        finished: The finished evaluations.
+        manifests: Manifest by key of every step that is done.
+    """
+
+    sweep: SweepSpec
+    store: Store
+    status: SweepStatus
+    steps: Mapping[str, SavedStep]
+    planned: tuple[Record, ...]
+    finished: tuple[Record, ...]
+    manifests: Mapping[str, Mapping[str, Any]]
+
+    def state(self, step: SavedStep) -> State:
+        """Return how far ``step`` is."""
+        return self.status.states[step.key]
+
+    def seconds(self, step: SavedStep) -> float | None:
+        """Return how long ``step`` took; None as long as it is not done."""
+        manifest = self.manifests.get(step.key)
+        return None if manifest is None else float(manifest["seconds"])
+
+    def trials(self) -> dict[Trial, list[SavedStep]]:
+        """Return the steps that each experiment needs, inputs before what reads them."""
+        ends: dict[Trial, list[str]] = {}
+        for record in self.planned:
+            trial = trial_of(record.variant, record.axes, record.seed)
+            ends.setdefault(trial, []).append(record.key)
+        return {trial: self.needed(keys) for trial, keys in ends.items()}
+
+    def needed(self, keys: Iterable[str]) -> list[SavedStep]:
+        """Return the steps ``keys`` and all that they need, inputs before what reads them."""
+        found: set[str] = set()
+        waiting = list(keys)
+        while waiting:
+            key = waiting.pop()
+            if key not in found:
+                found.add(key)
+                waiting += self.steps[key].inputs.values()
+        return [step for step in self.status.steps if step.key in found]
+
+
+def read_results(sweep: SweepSpec, store: Store) -> Results:
+    """Return what ``store`` has of ``sweep``, which was run on it.
+
+    Raises:
+        StoreError: if it can't be read.
+    """
+    status = read_status(sweep.name, store)
+    planned, finished = read_evaluations(sweep.name, store)
+    return Results(
+        sweep=sweep,
+        store=store,
+        status=status,
+        steps={step.key: step for step in status.steps},
+        planned=tuple(planned),
+        # of a running sweep, more may be finished by now than when the states were read
+        finished=tuple(one for one in finished if status.states[one.key] is State.DONE),
+        manifests={
+            step.key: store.manifest(step.key)
+            for step in status.steps
+            if status.states[step.key] is State.DONE
+        },
+    )
+
+
+def trial_of(variant: str, axes: Mapping[str, Json], seed: int) -> Trial:
+    """Return the experiment with these values."""
+    return variant, canonical_json(axes), seed
+
+
+def name_within_trial(label: str) -> str:
+    """Return what a step's label says behind the experiment: ``stage2``, ``phase1/stage2``."""
+    return re.sub(r"^.*?(?:^|/)seed-?\d+/", "", label)

@@ -1,0 +1,245 @@
+"""What a store knows of a sweep: its steps, how far they are, and its finished evaluations.
+
+Written when a sweep is run and read from any other shell; needs neither the data nor Ray::
+
+    sweeps/NAME/sweep.json      the resolved configuration, which can be run as it is
+    sweeps/NAME/steps.json      every step: key, kind, label, keys of its inputs
+    sweeps/NAME/planned.jsonl   every evaluation, its results still to be filled in
+    sweeps/NAME/records.jsonl   the finished evaluations when it was run last
+
+and of a collection of sweeps ``sweeps/NAME/collection.json``, the names of its sweeps.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pdd_ray.configuration.load import Collection, load_collection, load_sweep, resolved
+from pdd_ray.core.errors import ConfigError, StoreError
+from pdd_ray.core.files import write_json, write_text
+from pdd_ray.core.operations import in_order
+from pdd_ray.core.records import Record, read_records, write_records
+from pdd_ray.planning.sweep_plan import finished_records, planned_records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pdd_ray.configuration.sweep import SweepSpec
+    from pdd_ray.core.store import Store
+    from pdd_ray.planning.sweep_plan import SweepPlan
+
+
+class State(StrEnum):
+    """How far a step is, as far as the store tells."""
+
+    DONE = "done"
+    STARTED = "started"  # running, or it was interrupted
+    FAILED = "failed"
+    BLOCKED = "blocked"  # an input, or an input's input, failed
+    TODO = "to do"
+
+
+@dataclass(frozen=True)
+class SavedStep:
+    """A step of a sweep that was run; ``inputs`` holds the keys of its inputs by name."""
+
+    key: str
+    kind: str
+    label: str
+    inputs: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """How far a sweep is.
+
+    Attributes:
+        sweep: Name of the sweep.
+        steps: Its steps, inputs before what reads them.
+        states: State by key.
+        failures: Last failure by key, as one line.
+    """
+
+    sweep: str
+    steps: tuple[SavedStep, ...]
+    states: Mapping[str, State]
+    failures: Mapping[str, str]
+
+    def count(self, state: State, kind: str | None = None) -> int:
+        """Return the number of steps in ``state``, of one kind or of all."""
+        return sum(
+            self.states[step.key] is state for step in self.steps if kind in (None, step.kind)
+        )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of steps, in the order of the method."""
+        return in_order({step.kind for step in self.steps})
+
+
+def save_plan(plan: SweepPlan, store: Store) -> None:
+    """Write what :func:`read_status` and :func:`read_evaluations` need of ``plan``."""
+    folder = store.sweep_folder(plan.sweep.name)
+    steps = [
+        SavedStep(
+            step.key,
+            step.kind,
+            step.label,
+            {name: parent.key for name, parent in step.inputs.items()},
+        )
+        for step in plan.steps
+    ]
+    write_json(folder / "steps.json", [asdict(step) for step in steps])
+    write_records(folder / "planned.jsonl", planned_records(plan))
+    write_text(folder / "sweep.json", json.dumps(resolved(plan.sweep), indent=1) + "\n")
+
+
+def save_collection(collection: Collection, store: Store) -> None:
+    """Write which sweeps a collection consists of; nothing for a single sweep."""
+    if collection.single:
+        return
+    content = {
+        "name": collection.name,
+        "description": collection.description,
+        "sweeps": [sweep.name for sweep in collection.sweeps],
+    }
+    write_json(store.sweep_folder(collection.name) / "collection.json", content)
+
+
+def find_saved_collection(source: str, store: Store) -> Collection:
+    """Return the sweeps of the collection ``source``, or the sweep, as run last on ``store``.
+
+    Args:
+        source: A name; or a file or preset, of which only the names are read.
+        store: The store.
+
+    Raises:
+        ConfigError: if no such sweep was run on the store.
+    """
+    if source in store.sweep_names():
+        return Collection.of(find_saved_sweep(source, store))
+    if source in store.collection_names():
+        saved = json.loads((store.sweep_folder(source) / "collection.json").read_text("utf-8"))
+        names = [str(name) for name in saved["sweeps"]]
+        name, description = str(saved["name"]), str(saved["description"])
+    else:
+        found = load_collection(source, store=store)
+        name, description = found.name, found.description
+        names = [sweep.name for sweep in found.sweeps]
+    return Collection(name, description, tuple(find_saved_sweep(each, store) for each in names))
+
+
+def find_saved_sweep(source: str, store: Store) -> SweepSpec:
+    """Return the sweep ``source`` as it was run last on ``store``.
+
+    Args:
+        source: Its name; or a file or preset, of which only the name is read.
+        store: The store.
+
+    Raises:
+        ConfigError: if no such sweep was run on the store.
+    """
+    names = store.sweep_names()
+    if source not in names:
+        source = load_sweep(source, store=store).name
+    if source not in names:
+        msg = (
+            f"the sweep {source!r} was not run on the store {store.root}; there is: "
+            f"{', '.join(names) or 'none'}"
+        )
+        raise ConfigError(msg)
+    return load_sweep(str(store.sweep_folder(source) / "sweep.json"))
+
+
+def read_steps(sweep: str, store: Store) -> tuple[SavedStep, ...]:
+    """Return the steps of the sweep of this name, inputs before what reads them.
+
+    Raises:
+        StoreError: if they can't be read.
+    """
+    path = store.sweep_folder(sweep) / "steps.json"
+    try:
+        return tuple(SavedStep(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(_unreadable(path, error)) from error
+
+
+def read_evaluations(sweep: str, store: Store) -> tuple[list[Record], list[Record]]:
+    """Return the planned and the finished evaluations of the sweep of this name.
+
+    Raises:
+        StoreError: if they can't be read.
+    """
+    planned = read_records(store.sweep_folder(sweep) / "planned.jsonl")
+    return planned, finished_records(planned, store)
+
+
+def read_status(sweep: str, store: Store) -> SweepStatus:
+    """Return how far the sweep of this name is.
+
+    Raises:
+        StoreError: if its steps can't be read.
+    """
+    steps = read_steps(sweep, store)
+    states: dict[str, State] = {}
+    failures: dict[str, str] = {}
+    for step in steps:
+        failure = store.failure(step.key)
+        states[step.key] = _state(step, states, store, failed=failure is not None)
+        if failure is not None and states[step.key] is State.FAILED:
+            failures[step.key] = failure.message
+    return SweepStatus(sweep, steps, states, failures)
+
+
+def is_running(key: str, store: Store) -> bool:
+    """Return whether a worker reports the progress of ``key``, or was killed while it did."""
+    return store.progress_path(key).is_file()
+
+
+def find_step(name: str, store: Store) -> SavedStep:
+    """Return the step whose label or key is ``name``, or the only one that begins so.
+
+    Raises:
+        ConfigError: if there is none, or several.
+    """
+    known = {step.key: step for sweep in store.sweep_names() for step in read_steps(sweep, store)}
+    exact = [step for step in known.values() if name in (step.key, step.label)]
+    found = exact or [step for step in known.values() if _begins(step, name)]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        msg = f"no step {name!r} in the store {store.root}; `pdd-ray status` lists its sweeps"
+        raise ConfigError(msg)
+    raise ConfigError("\n".join(_ambiguous(name, found)))
+
+
+def _state(step: SavedStep, states: Mapping[str, State], store: Store, *, failed: bool) -> State:
+    if store.exists(step.key):
+        return State.DONE
+    if is_running(step.key, store):
+        return State.STARTED
+    if failed:
+        return State.FAILED
+    if any(states.get(key) in (State.FAILED, State.BLOCKED) for key in step.inputs.values()):
+        return State.BLOCKED
+    begun = (store.root / "partial" / step.key).is_dir()
+    return State.STARTED if begun else State.TODO
+
+
+def _begins(step: SavedStep, name: str) -> bool:
+    digest = step.key.rpartition("-")[2]
+    return any(text.startswith(name) for text in (step.key, digest, step.label))
+
+
+def _ambiguous(name: str, found: Sequence[SavedStep], most: int = 10) -> list[str]:
+    lines = [f"{name!r} is the beginning of {len(found)} steps; give more of it:"]
+    lines += [f"  {step.label}  {step.key}" for step in found[:most]]
+    return lines + (["  ..."] if len(found) > most else [])
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return f"{path} can't be read ({error}); run the sweep again to write it"

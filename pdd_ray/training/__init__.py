@@ -1,0 +1,1 @@
+"""Training networks: experts, transitions, evaluations, scores and features, with augmentation."""

@@ -1,1 +1,0 @@
-"""Sweep files: what is run, and nothing that computes."""

@@ -1,0 +1,1 @@
+"""Tests of pdd_ray.results."""
