@@ -11,6 +11,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from pdd_ray.core.version import VERSION
+
 if TYPE_CHECKING:
     from pdd_ray.api.functions import (
         Plan,
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
         write_report,
     )
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "Plan",
     "RunResult",

@@ -331,7 +331,7 @@ def test_the_example_method_makes_images_of_each_class(
         [
             "from typing import Annotated, ClassVar, Literal",
             "from pydantic import Field",
-            "from pdd_ray.configuration.methods import RandomSelectionSpec, TrajectoryMatchingSpec",
+            "from pdd_ray.configuration.methods import RandomCoresetSpec, TrajectoryMatchingSpec",
             "from pdd_ray.configuration.methods.base import MethodTraits",
         ]
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from pdd_ray.configuration.model import ConvNetSpec, ModelSpec
 from pdd_ray.configuration.training import SyntheticTrainingSpec
 from pdd_ray.core.seeding import generator
-from pdd_ray.core.steps import Report, StepContext, no_report
+from pdd_ray.core.steps import OnProgress, StepContext, no_progress
 from pdd_ray.data.dataset import Dataset, save_dataset
 from pdd_ray.data.multi_formation import decode, decode_labels
 from pdd_ray.data.pixels import Standardise
@@ -176,7 +176,7 @@ def step_context(
     folder: Path,
     config: Mapping[str, Any],
     inputs: Mapping[str, Path],
-    report: Report = no_report,
+    progress: OnProgress = no_progress,
 ) -> StepContext:
     """Return what a step is given; it writes below ``folder``."""
     for name in ("output", "partial"):
@@ -191,7 +191,7 @@ def step_context(
         facts=folder / "facts",
         tensorboard=folder / "tb",
         device="cpu",
-        report=report,
+        progress=progress,
     )
 
 

@@ -129,7 +129,7 @@ class PublishedResult:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingComparison:
     """What a record does not say of its configuration, and a look-up has to know.
 
     Attributes:
@@ -157,7 +157,7 @@ class Published:
 
     table: str
     reference: str
-    settings: Mapping[str, Setting]
+    settings: Mapping[str, SettingComparison]
 
     def beside(self, key: str, fields: Mapping[str, Json]) -> PublishedResult | None:
         """Return the published result of the setting ``key``, None unless all of it is the paper's.
@@ -184,7 +184,7 @@ def results() -> tuple[PublishedResult, ...]:
 
 
 def find(
-    table: str, fields: Mapping[str, Json], setting: Setting | None = None
+    table: str, fields: Mapping[str, Json], setting: SettingComparison | None = None
 ) -> PublishedResult | None:
     """Return the result that ``table`` prints for an evaluation, or None if it prints none.
 
@@ -197,14 +197,16 @@ def find(
             total_images_per_class, phase, phases, classes, conditioning, transition.
         setting: What records don't say; a plain setting if not given.
     """
-    setting = setting or Setting()
+    setting = setting or SettingComparison()
     for result in results():
         if result.table == table and _matches(result, fields, setting):
             return result
     return None
 
 
-def _matches(result: PublishedResult, fields: Mapping[str, Json], setting: Setting) -> bool:
+def _matches(
+    result: PublishedResult, fields: Mapping[str, Json], setting: SettingComparison
+) -> bool:
     same = (
         DATASETS.get(str(fields["dataset"])) == result.dataset,
         METHODS.get(str(fields["method"])) == result.base_method,
@@ -260,7 +262,9 @@ def _ablation(fields: Mapping[str, Json]) -> str:
     return names.get((bool(fields["conditioning"]), bool(fields["transition"])), "w/o both")
 
 
-def _same_phase(result: PublishedResult, fields: Mapping[str, Json], setting: Setting) -> bool:
+def _same_phase(
+    result: PublishedResult, fields: Mapping[str, Json], setting: SettingComparison
+) -> bool:
     if result.phase is None:
         return fields["phases"] == 0
     # Table 7 is of protocol B (specification of other methods, section 10)

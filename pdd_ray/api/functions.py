@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.store import Store
     from pdd_ray.data.synthetic_set import SyntheticSet
     from pdd_ray.results.saved_sweeps import SweepStatus
-    from pdd_ray.runtime.interface import RunReport
+    from pdd_ray.runtime.interface import RunOutcome
 
 Sweep: TypeAlias = str | Path | Mapping[str, Any] | SweepSpec
 """A file, a preset, a name in the store, the content of a file, or a sweep that was loaded."""
@@ -87,7 +87,7 @@ class RunResult:
     name: str
     sweeps: tuple[str, ...]
     store: Store
-    report: RunReport
+    report: RunOutcome
 
     @property
     def records(self) -> list[Record]:

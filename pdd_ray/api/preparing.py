@@ -22,7 +22,7 @@ from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
 from pdd_ray.planning.sweep_plan import SweepPlan, collect_records, plan_sweep
 from pdd_ray.results.saved_sweeps import save_collection, save_plan
-from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunReport
+from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -115,7 +115,7 @@ def run(
     display: Display | None = None,
     *,
     serial: bool = False,
-) -> RunReport:
+) -> RunOutcome:
     """Do what is missing, write the records of what is finished, and return what became of it.
 
     Damaged artifacts are set aside first. Neither Ray nor torch is imported if nothing is missing.
@@ -144,7 +144,7 @@ def run(
 
 
 def check_complete(
-    report: RunReport, prepared: PreparedRun, log_command: str = "pdd-ray logs"
+    report: RunOutcome, prepared: PreparedRun, log_command: str = "pdd-ray logs"
 ) -> None:
     """Return if every step is done.
 
@@ -185,9 +185,9 @@ def _look_up(steps: Iterable[Step], store: Store) -> tuple[frozenset[str], dict[
 
 def _execute(
     prepared: PreparedRun, options: RunOptions, display: Display, *, serial: bool
-) -> RunReport:
+) -> RunOutcome:
     if not prepared.missing:
-        return RunReport(cached=tuple(step.key for step in prepared.steps))
+        return RunOutcome(cached=tuple(step.key for step in prepared.steps))
     if serial:
         return _run_in_this_process(prepared, display)
     from pdd_ray.runtime.run import run_on_ray
@@ -195,7 +195,7 @@ def _execute(
     return run_on_ray(prepared.steps, prepared.store, options, display)
 
 
-def _run_in_this_process(prepared: PreparedRun, display: Display) -> RunReport:
+def _run_in_this_process(prepared: PreparedRun, display: Display) -> RunOutcome:
     """Execute the missing steps like :func:`pdd_ray.core.steps.run_serially`, but shown."""
     started = time.monotonic()
     waiting = list(prepared.missing)
@@ -215,7 +215,7 @@ def _run_in_this_process(prepared: PreparedRun, display: Display) -> RunReport:
         interrupted = True
     finally:
         display.end()
-    return RunReport(
+    return RunOutcome(
         done=tuple(done),
         cached=tuple(prepared.cached),
         failed=failed,
@@ -238,7 +238,7 @@ def _execute_shown(step: Step, store: Store, display: Display) -> str | None:
     return None
 
 
-def _failure_lines(report: RunReport, steps: tuple[Step, ...], log_command: str) -> list[str]:
+def _failure_lines(report: RunOutcome, steps: tuple[Step, ...], log_command: str) -> list[str]:
     labels = {step.key: step.label for step in steps}
     failed = f"{len(report.failed)} step{'s' if len(report.failed) > 1 else ''} failed"
     lines = [f"{failed}, {len(report.blocked)} need what failed, {len(report.left)} were not tried"]

@@ -80,27 +80,28 @@ def logs(
 
 def _lines(status: SweepStatus) -> list[str]:
     from pdd_ray.api.text import columns
-    from pdd_ray.results.saved_sweeps import State
+    from pdd_ray.results.saved_sweeps import StepState
 
-    header = [status.sweep, *State]
+    header = [status.sweep, *StepState]
     rows = [
-        [kind, *(str(status.count(state, kind) or "-") for state in State)] for kind in status.kinds
+        [kind, *(str(status.count(state, kind) or "-") for state in StepState)]
+        for kind in status.kinds
     ]
-    total = ["all", *(str(status.count(state) or "-") for state in State)]
+    total = ["all", *(str(status.count(state) or "-") for state in StepState)]
     labels = {step.key: step.label for step in status.steps}
     failures = [f"failed: {labels[key]}: {text}" for key, text in status.failures.items()]
     return [*columns([header, *rows, total]), *failures]
 
 
 def _as_json(status: SweepStatus) -> dict[str, Json]:
-    from pdd_ray.results.saved_sweeps import State
+    from pdd_ray.results.saved_sweeps import StepState
 
     labels = {step.key: step.label for step in status.steps}
     return {
         "sweep": status.sweep,
-        "steps": {state.value: status.count(state) for state in State},
+        "steps": {state.value: status.count(state) for state in StepState},
         "kinds": {
-            kind: {state.value: status.count(state, kind) for state in State}
+            kind: {state.value: status.count(state, kind) for state in StepState}
             for kind in status.kinds
         },
         "failures": [

@@ -43,7 +43,7 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Setting:
+class SettingDocument:
     """One variant at one point of its grid, not yet validated; ``place`` is where it is written."""
 
     variant: str
@@ -67,15 +67,15 @@ def expand(sweep: SweepSpec) -> list[Experiment]:
     ]
 
 
-def checked_settings(sweep: Node) -> list[tuple[Setting, ExperimentSpec]]:
+def checked_settings(sweep: Node) -> list[tuple[SettingDocument, ExperimentSpec]]:
     """Return the settings of the document ``sweep`` with their specifications.
 
     Raises:
         ConfigError: one line per problem, each problem once.
     """
-    checked: list[tuple[Setting, ExperimentSpec]] = []
+    checked: list[tuple[SettingDocument, ExperimentSpec]] = []
     problems: dict[str, None] = {}
-    known: dict[str, Setting] = {}
+    known: dict[str, SettingDocument] = {}
     for setting in settings(sweep, problems):
         try:
             spec = validate(ExperimentSpec, setting.document)
@@ -91,7 +91,7 @@ def checked_settings(sweep: Node) -> list[tuple[Setting, ExperimentSpec]]:
     return checked
 
 
-def _same_experiment(setting: Setting, first: Setting) -> str:
+def _same_experiment(setting: SettingDocument, first: SettingDocument) -> str:
     """Return what is wrong with two points of a grid that make the same experiment."""
     pairs = ", ".join(
         f"{axis}={value!r} and {first.axes[axis]!r}"
@@ -101,7 +101,7 @@ def _same_experiment(setting: Setting, first: Setting) -> str:
     return f"{setting.place}: two points of the grid make the same experiment: {pairs}"
 
 
-def settings(sweep: Node, problems: dict[str, None]) -> Iterator[Setting]:
+def settings(sweep: Node, problems: dict[str, None]) -> Iterator[SettingDocument]:
     """Yield the settings of the document ``sweep``; what is wrong goes to ``problems``."""
     entries = sweep.mapping()
     base = sweep.with_value({k: v for k, v in entries.items() if k in ExperimentSpec.model_fields})
@@ -119,7 +119,7 @@ def settings(sweep: Node, problems: dict[str, None]) -> Iterator[Setting]:
         for point, document in zip(points, documents, strict=True):
             axes = {axis: value.plain() for axis, value in point.items()}
             place = next(reversed(point.values())).place if point else changed.place
-            yield Setting(variant, axes, document, place)
+            yield SettingDocument(variant, axes, document, place)
 
 
 def _changed(base: Node, changes: Node) -> Node:

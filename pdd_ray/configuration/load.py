@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pdd_ray
 from pdd_ray.configuration import yaml
 from pdd_ray.configuration.collection import CollectionSpec
 from pdd_ray.configuration.document import Place, from_plain
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from pdd_ray.configuration.document import Node
-    from pdd_ray.configuration.expand import Setting
+    from pdd_ray.configuration.expand import SettingDocument
     from pdd_ray.core.identities import Json
     from pdd_ray.core.store import Store
 
@@ -138,7 +137,7 @@ def check_sweep(root: Node) -> SweepSpec:
         ConfigError: if it, or an experiment it expands to, is not valid; one line per problem.
     """
     problems: dict[str, None] = {}
-    found: list[Setting] = []
+    found: list[SettingDocument] = []
     sweep = None
     try:
         found = [setting for setting, _ in checked_settings(root)]
@@ -174,7 +173,7 @@ def presets() -> list[str]:
 
 def presets_folder() -> Path:
     """Return the folder of the presets: inside an installed package, beside that of a checkout."""
-    package = Path(pdd_ray.__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     installed = package / "sweeps"
     return installed if installed.is_dir() else package.parent / "sweeps"
 
@@ -262,7 +261,7 @@ def _resolve_roots(node: Node, folder: Path, keys: str = "") -> Node:
     return node
 
 
-def _check_effect(root: Node, found: Sequence[Setting]) -> None:
+def _check_effect(root: Node, found: Sequence[SettingDocument]) -> None:
     """Raise a ConfigError for an override that variants or axes hide in every experiment."""
     seen = {node.place for setting in found for node in setting.document.walk()}
     experiment = (root.get(key) for key in ExperimentSpec.model_fields)

@@ -8,13 +8,10 @@ operation raises its revision, so that older artifacts are not reused, and nobod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    from pdd_ray.core.steps import StepContext
+    from collections.abc import Iterable
 
 
 @dataclass(frozen=True)
@@ -98,10 +95,3 @@ def in_order(kinds: Iterable[str]) -> tuple[str, ...]:
 def kind_of(key: str) -> str:
     """Return the kind of the artifact ``key``."""
     return key.rpartition("-")[0]
-
-
-def load_function(path: str) -> Callable[[StepContext], None]:
-    """Return the function at ``path``, which is ``module:function``."""
-    module, _, name = path.partition(":")
-    function: Callable[[StepContext], None] = getattr(import_module(module), name)
-    return function

@@ -14,25 +14,25 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-import pdd_ray
-from pdd_ray.core.code_version import code_commit
 from pdd_ray.core.errors import DamagedArtifactError, PddError
 from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
-from pdd_ray.core.operations import Operation, load_function
+from pdd_ray.core.version import VERSION, code_commit
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pdd_ray.core.operations import Operation
     from pdd_ray.core.store import Store
 
 FORMAT_VERSION = 3
 """Part of every key. Raising it orphans everything that anybody has made; what changes the results
 of one operation raises the revision of that operation instead (docs/stability.md)."""
 
-Report = Callable[[Mapping[str, float]], None]
+OnProgress = Callable[[Mapping[str, float]], None]
 """Receives a step's progress: ``fraction`` in [0, 1] and what is worth showing."""
 
 
@@ -156,7 +156,7 @@ class StepContext:
         tensorboard: Folder for the step's own event files.
         device: ``cpu`` or ``cuda``.
         shards: Processes over which it may spread its work; the result is the same.
-        report: Call it about once a second with the progress.
+        progress: Call it about once a second with the progress.
     """
 
     key: str
@@ -168,7 +168,7 @@ class StepContext:
     facts: Path
     tensorboard: Path
     device: str
-    report: Report
+    progress: OnProgress
     shards: int = 1
 
 
@@ -187,11 +187,11 @@ def topological(steps: Iterable[Step]) -> list[Step]:
     return list(ordered.values())
 
 
-def no_report(_progress: Mapping[str, float]) -> None:
+def no_progress(_progress: Mapping[str, float]) -> None:
     """Ignore progress."""
 
 
-def execute(call: StepCall, store: Store, report: Report = no_report) -> None:
+def execute(call: StepCall, store: Store, on_progress: OnProgress = no_progress) -> None:
     """Make the artifact of ``call`` unless it exists; the one way in which steps are executed.
 
     The step's messages go to its log. On an error its traceback does too, the failure is
@@ -210,7 +210,7 @@ def execute(call: StepCall, store: Store, report: Report = no_report) -> None:
     log.setLevel(logging.INFO)
     try:
         log.info("%s starts: %s", call.label, call.key)
-        seconds = _run(call, store, output, report)
+        seconds = _run(call, store, output, on_progress)
         store.commit(call.key, output, _provenance(call, seconds))
         log.info("%s is done in %.1f s", call.label, seconds)
     except Exception as error:
@@ -258,10 +258,11 @@ def choose_device(wanted: str, gpus: float) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
+def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> float:
     for parent in call.inputs.values():
         store.verify(parent, quick=True)
-    function = load_function(call.operation.function)
+    module, _, name = call.operation.function.partition(":")
+    function: Callable[[StepContext], None] = getattr(import_module(module), name)
     device = choose_device(call.device, call.gpus)
     _prepare_process(call)
     context = StepContext(
@@ -274,7 +275,7 @@ def _run(call: StepCall, store: Store, output: Path, report: Report) -> float:
         facts=store.facts,
         tensorboard=store.tensorboard_run(call.label, call.key),
         device=device,
-        report=report,
+        progress=on_progress,
         shards=call.shards,
     )
     started = time.perf_counter()
@@ -308,7 +309,7 @@ def _provenance(call: StepCall, seconds: float) -> dict[str, Json]:
 
     torch = sys.modules.get("torch")
     return {
-        "pdd_ray": pdd_ray.__version__,
+        "pdd_ray": VERSION,
         "commit": code_commit(),
         "operation": call.operation.name,
         "revision": call.operation.revision,

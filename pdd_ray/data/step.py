@@ -37,9 +37,9 @@ def run(context: StepContext) -> None:
     train, test = read_splits(spec)
     _check_counts("training", train, facts.train_counts)
     _check_counts("test", test, facts.test_counts)
-    context.report({"fraction": 0.1})
+    context.progress({"fraction": 0.1})
     dataset = _prepare(train, test, spec, facts)
-    context.report({"fraction": 0.9})
+    context.progress({"fraction": 0.9})
     logger.info(
         "%d train, %d validation and %d test images of shape %s",
         len(dataset.train_labels),

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.draws import DrawState
-    from pdd_ray.methods.stage_images import Canvas
+    from pdd_ray.methods.stage_images import StageImages
     from pdd_ray.models.plan import Shape
 
 
@@ -158,7 +158,7 @@ class ClassBatches:
 class SiameseDraws:
     """Draws the tasks of all classes: real batches, and augmentations that all images share."""
 
-    def __init__(self, spec: DmSpec | CafeSpec, inputs: StageInputs, canvas: Canvas) -> None:
+    def __init__(self, spec: DmSpec | CafeSpec, inputs: StageInputs, canvas: StageImages) -> None:
         self._spec = spec
         self._inputs = inputs
         self._canvas = canvas

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pdd_ray.methods.base import Observer, Partial, StageInputs
-    from pdd_ray.methods.stage_images import Canvas
+    from pdd_ray.methods.stage_images import StageImages
 
 PARTIAL_FILE = "draws.safetensors"
 PICTURES = 10
@@ -114,7 +114,7 @@ def distill_by_draws(
 
 
 def outcome_of(
-    state: DrawState, canvas: Canvas, inputs: StageInputs, step_size: float
+    state: DrawState, canvas: StageImages, inputs: StageInputs, step_size: float
 ) -> StageOutcome:
     """Return the outcome of a stage whose last iterate is handed on."""
     previous, images = canvas.split(state.images)

@@ -21,11 +21,11 @@ from pdd_ray.training.loop import (
 if TYPE_CHECKING:
     from pdd_ray.configuration.methods.trajectory_matching import IterateSelectionSpec
     from pdd_ray.methods.base import Candidate, StageInputs
-    from pdd_ray.methods.stage_images import Canvas
+    from pdd_ray.methods.stage_images import StageImages
 
 
 def validation_accuracy(
-    candidate: Candidate, canvas: Canvas, inputs: StageInputs, spec: IterateSelectionSpec
+    candidate: Candidate, canvas: StageImages, inputs: StageInputs, spec: IterateSelectionSpec
 ) -> float:
     """Return the mean validation accuracy of networks trained on ``candidate`` and frozen images.
 

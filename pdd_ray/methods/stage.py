@@ -46,10 +46,10 @@ METHODS = {
     "cafe_dsa": "pdd_ray.methods.cafe:Cafe",
     "idc": "pdd_ray.methods.idc:Idc",
     "dream": "pdd_ray.methods.dream:Dream",
-    "random": "pdd_ray.methods.coresets.methods:RandomSelection",
-    "herding": "pdd_ray.methods.coresets.methods:FeatureSelection",
-    "k_center": "pdd_ray.methods.coresets.methods:FeatureSelection",
-    "forgetting": "pdd_ray.methods.coresets.methods:ForgettingSelection",
+    "random": "pdd_ray.methods.coresets.methods:RandomCoreset",
+    "herding": "pdd_ray.methods.coresets.methods:FeatureCoreset",
+    "k_center": "pdd_ray.methods.coresets.methods:FeatureCoreset",
+    "forgetting": "pdd_ray.methods.coresets.methods:ForgettingCoreset",
 }
 """Where the method of each name is."""
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
@@ -152,7 +152,7 @@ class _Observer:
         images_per_class: int,
         spec: MethodSpec,
     ) -> None:
-        self._report = context.report
+        self._on_progress = context.progress
         self._writer = writer
         self._dataset = dataset
         self._images_per_class = images_per_class
@@ -180,7 +180,7 @@ class _Observer:
     def progress(self, fraction: float, values: Mapping[str, float]) -> None:
         if time.monotonic() - self._last >= 1.0:
             self._last = time.monotonic()
-            self._report({"fraction": fraction, **values})
+            self._on_progress({"fraction": fraction, **values})
 
 
 def _stage_inputs(context: StepContext, dataset: Dataset, spec: MethodSpec) -> StageInputs:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
+class StageImages:
     """What a stage optimises and what it keeps frozen, on the stage's device.
 
     Attributes:
@@ -66,7 +66,7 @@ class Canvas:
         return [(self.labels == label).nonzero().flatten() for label in range(classes)]
 
 
-def canvas_of(inputs: StageInputs, spec: DistillationSpec) -> Canvas:
+def canvas_of(inputs: StageInputs, spec: DistillationSpec) -> StageImages:
     """Return the canvas of stage ``inputs.stage`` under the switches of ``spec``."""
     previous = inputs.previous
     new_labels = class_major_labels(inputs.dataset.num_classes, inputs.images_per_class)
@@ -77,7 +77,7 @@ def canvas_of(inputs: StageInputs, spec: DistillationSpec) -> Canvas:
     scale = spec.update_previous.learning_rate_scale if spec.update_previous else 1.0
     rates = torch.cat([torch.full((len(carried),), scale), torch.ones(len(new_labels))])
     device = inputs.device
-    return Canvas(
+    return StageImages(
         carried=carried.to(device),
         labels=torch.cat([updated.stored_labels, new_labels]).to(device),
         rates=rates.view(-1, 1, 1, 1).to(device),

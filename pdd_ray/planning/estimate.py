@@ -23,7 +23,7 @@ START_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Estimate:
+class RunEstimate:
     """What steps would take.
 
     Attributes:
@@ -43,7 +43,7 @@ class Estimate:
     measured: frozenset[str]
 
 
-def estimate(steps: Sequence[Step], store: Store, cpus: int | None = None) -> Estimate:
+def estimate(steps: Sequence[Step], store: Store, cpus: int | None = None) -> RunEstimate:
     """Return what executing ``steps`` would take.
 
     Args:
@@ -60,7 +60,7 @@ def estimate(steps: Sequence[Step], store: Store, cpus: int | None = None) -> Es
     cpu_seconds = sum(seconds[step.key] * max(step.resources.cpus, 1) for step in steps)
     longest = max(_path_lengths(steps, seconds).values(), default=0.0)
     largest = sorted((step.cost.memory for step in steps), reverse=True)[:cpus]
-    return Estimate(
+    return RunEstimate(
         seconds=max(longest, cpu_seconds / cpus) + (START_SECONDS if steps else 0.0),
         cpu_seconds=cpu_seconds,
         disk=sum(step.cost.disk for step in steps),

@@ -9,7 +9,7 @@ import json
 from typing import TYPE_CHECKING
 
 from pdd_analysis.fields import NOTHING, setting_key
-from pdd_analysis.published import Published, Setting
+from pdd_analysis.published import Published, SettingComparison
 from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import load_sweep, presets
 from pdd_ray.configuration.methods.base import DistillationSpec
@@ -78,7 +78,7 @@ def _settings(sweep: SweepSpec) -> list[Experiment]:
 
 def _setting(
     experiment: Experiment, of_paper: Mapping[str, Sequence[Mapping[str, str]]], reference: str
-) -> Setting:
+) -> SettingComparison:
     spec = experiment.spec
     points = of_paper.get(experiment.variant)
     if points is None:
@@ -88,7 +88,7 @@ def _setting(
         # the point of the preset's grid that is nearest
         differs = min((differences(own, paper) for paper in points), key=len)
     distils = isinstance(spec.method, DistillationSpec)
-    return Setting(
+    return SettingComparison(
         differs=differs,
         update_previous=distils and getattr(spec.method, "update_previous", None) is not None,
         easy_to_hard=distils and getattr(spec.method, "difficulty", None) is not None,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pdd_ray.planning.sweep_plan import SweepPlan
 
 
-class State(StrEnum):
+class StepState(StrEnum):
     """How far a step is, as far as the store tells."""
 
     DONE = "done"
@@ -60,16 +60,16 @@ class SweepStatus:
     Attributes:
         sweep: Name of the sweep.
         steps: Its steps, inputs before what reads them.
-        states: State by key.
+        states: StepState by key.
         failures: Last failure by key, as one line.
     """
 
     sweep: str
     steps: tuple[SavedStep, ...]
-    states: Mapping[str, State]
+    states: Mapping[str, StepState]
     failures: Mapping[str, str]
 
-    def count(self, state: State, kind: str | None = None) -> int:
+    def count(self, state: StepState, kind: str | None = None) -> int:
         """Return the number of steps in ``state``, of one kind or of all."""
         return sum(
             self.states[step.key] is state for step in self.steps if kind in (None, step.kind)
@@ -185,12 +185,12 @@ def read_status(sweep: str, store: Store) -> SweepStatus:
         StoreError: if its steps can't be read.
     """
     steps = read_steps(sweep, store)
-    states: dict[str, State] = {}
+    states: dict[str, StepState] = {}
     failures: dict[str, str] = {}
     for step in steps:
         failure = store.failure(step.key)
         states[step.key] = _state(step, states, store, failed=failure is not None)
-        if failure is not None and states[step.key] is State.FAILED:
+        if failure is not None and states[step.key] is StepState.FAILED:
             failures[step.key] = failure.message
     return SweepStatus(sweep, steps, states, failures)
 
@@ -217,17 +217,21 @@ def find_step(name: str, store: Store) -> SavedStep:
     raise ConfigError("\n".join(_ambiguous(name, found)))
 
 
-def _state(step: SavedStep, states: Mapping[str, State], store: Store, *, failed: bool) -> State:
+def _state(
+    step: SavedStep, states: Mapping[str, StepState], store: Store, *, failed: bool
+) -> StepState:
     if store.exists(step.key):
-        return State.DONE
+        return StepState.DONE
     if is_running(step.key, store):
-        return State.STARTED
+        return StepState.STARTED
     if failed:
-        return State.FAILED
-    if any(states.get(key) in (State.FAILED, State.BLOCKED) for key in step.inputs.values()):
-        return State.BLOCKED
+        return StepState.FAILED
+    if any(
+        states.get(key) in (StepState.FAILED, StepState.BLOCKED) for key in step.inputs.values()
+    ):
+        return StepState.BLOCKED
     begun = (store.root / "partial" / step.key).is_dir()
-    return State.STARTED if begun else State.TODO
+    return StepState.STARTED if begun else StepState.TODO
 
 
 def _begins(step: SavedStep, name: str) -> bool:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.core.errors import DamagedArtifactError, ResourceError
 from pdd_ray.runtime.attempts import Attempts
-from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
+from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
 from pdd_ray.runtime.tasks import TaskPool
-from pdd_ray.runtime.worker import Outcome, read_progress
+from pdd_ray.runtime.worker import StepOutcome, read_progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,7 @@ class Driver:
         if self._interrupts.requested or (self._options.fail_fast and self.scheduler.failed):
             raise StopRun
 
-    def settle(self, key: str, result: Outcome | str) -> None:
+    def settle(self, key: str, result: StepOutcome | str) -> None:
         """Take in how the running step ``key`` ended; a text says how its worker died."""
         if isinstance(result, str):
             self._lost(key, result)
@@ -133,7 +133,7 @@ class Driver:
                 "memory was not enough: give it more, or run fewer steps at once",
             )
 
-    def _damaged(self, key: str, outcome: Outcome) -> None:
+    def _damaged(self, key: str, outcome: StepOutcome) -> None:
         """Have the damaged input made again, then the step."""
         self._damages[key] += 1
         damaged = outcome.damaged
@@ -141,7 +141,7 @@ class Driver:
             self._fail(key, outcome.message)
             return
         blocked: list[str] = []
-        if self.scheduler.state(damaged) is State.DONE and self._is_damaged(damaged):
+        if self.scheduler.state(damaged) is RunState.DONE and self._is_damaged(damaged):
             self.store.set_aside(damaged)
             blocked = self.scheduler.remake(damaged)
         self.put_back(key, outcome.message)

@@ -36,7 +36,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class RunReport:
+class RunOutcome:
     """What became of every step of a run.
 
     Attributes:
@@ -73,7 +73,7 @@ class Display(Protocol):
         """``step`` was given to a worker."""
 
     def progress(self, step: Step, progress: Mapping[str, float]) -> None:
-        """``step`` reported; see :data:`pdd_ray.core.steps.Report`."""
+        """``step`` reported; see :data:`pdd_ray.core.steps.OnProgress`."""
 
     def finished(self, step: Step, seconds: float) -> None:
         """``step`` is done, ``seconds`` after it was given to a worker."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pdd_ray.runtime.interface import Display, NoDisplay, RunOptions, RunReport
+from pdd_ray.runtime.interface import Display, NoDisplay, RunOptions, RunOutcome
 from pdd_ray.runtime.interrupts import Interrupts
-from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
+from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
 
-__all__ = ["Display", "NoDisplay", "RunOptions", "RunReport", "run_on_ray"]
+__all__ = ["Display", "NoDisplay", "RunOptions", "RunOutcome", "run_on_ray"]
 
 STALE_SECONDS = 24 * 3600
 """Age from which folders of writers that died are removed."""
@@ -23,7 +23,7 @@ STALE_SECONDS = 24 * 3600
 
 def run_on_ray(
     steps: Sequence[Step], store: Store, options: RunOptions, display: Display
-) -> RunReport:
+) -> RunOutcome:
     """Make the artifacts of ``steps``, and of all they need, as far as they are missing.
 
     Ray is not even imported if nothing is missing. Ctrl-C or SIGTERM end the run within
@@ -40,9 +40,9 @@ def run_on_ray(
     if scheduler.active:
         store.clear_stale(STALE_SECONDS)
         interrupted = _run(scheduler, store, options, display)
-    return RunReport(
-        done=tuple(key for key in scheduler.keys(State.DONE) if key not in scheduler.cached),
-        cached=tuple(key for key in scheduler.keys(State.DONE) if key in scheduler.cached),
+    return RunOutcome(
+        done=tuple(key for key in scheduler.keys(RunState.DONE) if key not in scheduler.cached),
+        cached=tuple(key for key in scheduler.keys(RunState.DONE) if key in scheduler.cached),
         failed=dict(scheduler.failed),
         blocked=dict(scheduler.blocked),
         left=scheduler.keys(*UNFINISHED),

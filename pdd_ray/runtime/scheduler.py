@@ -23,7 +23,7 @@ Group = tuple[str, "Resources"]
 """Steps that are alike for launching: how they run, and what they hold."""
 
 
-class State(StrEnum):
+class RunState(StrEnum):
     """Where a step is."""
 
     WAITING = "waiting"  # for inputs
@@ -34,7 +34,7 @@ class State(StrEnum):
     BLOCKED = "blocked"  # an input, or an input's input, failed
 
 
-UNFINISHED = (State.WAITING, State.READY, State.RUNNING)
+UNFINISHED = (RunState.WAITING, RunState.READY, RunState.RUNNING)
 
 
 class Scheduler:
@@ -68,7 +68,7 @@ class Scheduler:
         self._priorities = _priorities(self.steps, self._children)
         self.cached = {key for key in self.steps if is_done(key)}
         self._states = {
-            key: State.DONE if key in self.cached else State.WAITING for key in self.steps
+            key: RunState.DONE if key in self.cached else RunState.WAITING for key in self.steps
         }
         self._running: dict[str, Resources] = {}
         self._ready: dict[Group, list[Priority]] = {}
@@ -96,11 +96,11 @@ class Scheduler:
         """Keys of running steps, in the order in which they were launched."""
         return tuple(self._running)
 
-    def state(self, key: str) -> State:
+    def state(self, key: str) -> RunState:
         """Return where the step ``key`` is."""
         return self._states[key]
 
-    def keys(self, *states: State) -> tuple[str, ...]:
+    def keys(self, *states: RunState) -> tuple[str, ...]:
         """Return the keys of the steps in one of ``states``, inputs before what reads them."""
         return tuple(key for key, state in self._states.items() if state in states)
 
@@ -135,13 +135,13 @@ class Scheduler:
 
     def succeeded(self, key: str) -> None:
         """Mark a running step as done and release what waited for it."""
-        self._leave(key, State.DONE)
+        self._leave(key, RunState.DONE)
         for child in self._children[key]:
             self._release(child)
 
     def fail(self, key: str, message: str) -> list[str]:
         """Mark a running step as failed and all its descendants as blocked; return these."""
-        self._leave(key, State.FAILED)
+        self._leave(key, RunState.FAILED)
         self.failed[key] = message
         return self._block(self._children[key], key)
 
@@ -151,21 +151,21 @@ class Scheduler:
         If an input failed meanwhile, the step and its descendants are blocked; return these.
         """
         self._running.pop(key)
-        self._states[key] = State.WAITING
+        self._states[key] = RunState.WAITING
         self._may_launch = True
         return self._wait(key)
 
     def remake(self, key: str) -> list[str]:
         """Put a done step back, because its artifact is no longer there; see :meth:`again`."""
-        if self._states[key] is not State.DONE:
+        if self._states[key] is not RunState.DONE:
             return []
         self.cached.discard(key)
         self._unfinished[self.steps[key].runs_as] += 1
-        self._states[key] = State.WAITING
+        self._states[key] = RunState.WAITING
         for child in self._children[key]:
-            if self._states[child] is State.READY:
+            if self._states[child] is RunState.READY:
                 self._unready(child)
-                self._states[child] = State.WAITING
+                self._states[child] = RunState.WAITING
         return self._wait(key)
 
     # --- inside ---------------------------------------------------------------------------------
@@ -183,21 +183,21 @@ class Scheduler:
 
     def _start(self, step: Step) -> None:
         self._unready(step.key)
-        self._states[step.key] = State.RUNNING
+        self._states[step.key] = RunState.RUNNING
         self._running[step.key] = step.resources
 
     def _release(self, key: str) -> None:
-        if self._states[key] is State.WAITING and all(
-            self._states[parent] is State.DONE for parent in self._inputs[key]
+        if self._states[key] is RunState.WAITING and all(
+            self._states[parent] is RunState.DONE for parent in self._inputs[key]
         ):
-            self._states[key] = State.READY
+            self._states[key] = RunState.READY
             queue = self._ready.setdefault(_group(self.steps[key]), [])
             insort(queue, self._priorities[key])
             self._may_launch = True
 
     def _wait(self, key: str) -> list[str]:
         for parent in self._inputs[key]:
-            if self._states[parent] in (State.FAILED, State.BLOCKED):
+            if self._states[parent] in (RunState.FAILED, RunState.BLOCKED):
                 return self._block([key], self.blocked.get(parent, parent))
         self._release(key)
         return []
@@ -208,19 +208,19 @@ class Scheduler:
         reached = list(keys)
         while reached:
             key = reached.pop()
-            if self._states[key] in (State.WAITING, State.READY):
+            if self._states[key] in (RunState.WAITING, RunState.READY):
                 self._unready(key)
-                self._leave(key, State.BLOCKED)
+                self._leave(key, RunState.BLOCKED)
                 self.blocked[key] = culprit
                 blocked.append(key)
                 reached.extend(self._children[key])
         return blocked
 
     def _unready(self, key: str) -> None:
-        if self._states[key] is State.READY:
+        if self._states[key] is RunState.READY:
             self._ready[_group(self.steps[key])].remove(self._priorities[key])
 
-    def _leave(self, key: str, state: State) -> None:
+    def _leave(self, key: str, state: RunState) -> None:
         self._running.pop(key, None)
         self._states[key] = state
         self._unfinished[self.steps[key].runs_as] -= 1

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 
 from pdd_ray.runtime.actors import TrialActors
 from pdd_ray.runtime.trials import trial_config
-from pdd_ray.runtime.worker import Outcome
+from pdd_ray.runtime.worker import StepOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +36,7 @@ class StageSearcher(Searcher):  # type: ignore[misc] # Ray is untyped
         self._driver = driver
         self._released: deque[Step] = deque()
         self._live: dict[str, str] = {}
-        self._ended: list[tuple[str, Outcome | str]] = []
+        self._ended: list[tuple[str, StepOutcome | str]] = []
 
     def suggest(self, trial_id: str) -> dict[str, Json] | str | None:
         """Return the next trial's configuration, None if there is none now, or FINISHED."""
@@ -69,7 +69,7 @@ class StageSearcher(Searcher):  # type: ignore[misc] # Ray is untyped
             self._ended.append((key, self.actors.last_error))
         else:
             fields = {name: result[name] for name in ("status", "message", "damaged")}
-            self._ended.append((key, Outcome(**fields)))
+            self._ended.append((key, StepOutcome(**fields)))
 
     def settle_ended(self) -> None:
         """Deal with the trials that ended since."""

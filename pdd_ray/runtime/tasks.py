@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
-from pdd_ray.core.steps import no_report, one_line
-from pdd_ray.runtime.worker import Outcome, execute_and_tell
+from pdd_ray.core.steps import no_progress, one_line
+from pdd_ray.runtime.worker import StepOutcome, execute_and_tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,9 +22,9 @@ KILL_SECONDS = 3.0
 """Longest wait for killed workers to be gone."""
 
 
-def run_step(call: StepCall, root: str) -> Outcome:
+def run_step(call: StepCall, root: str) -> StepOutcome:
     """Execute a step in a worker; its progress goes to its file in the store."""
-    return execute_and_tell(call, root, no_report)
+    return execute_and_tell(call, root, no_progress)
 
 
 class TaskPool:
@@ -52,7 +52,7 @@ class TaskPool:
         ).remote(step.call, self._root)
         self._running[reference] = step.key
 
-    def finished(self) -> Iterator[tuple[str, Outcome | str]]:
+    def finished(self) -> Iterator[tuple[str, StepOutcome | str]]:
         """Yield keys of tasks that ended, with the outcome or, if the worker died, the reason."""
         ready, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0)
         for reference in ready:
@@ -82,11 +82,11 @@ class TaskPool:
         ray.wait(references, num_returns=len(references), timeout=KILL_SECONDS)
 
 
-def _result(reference: Any) -> Outcome | str:  # noqa: ANN401 - Ray's references are untyped
+def _result(reference: Any) -> StepOutcome | str:  # noqa: ANN401 - Ray's references are untyped
     try:
-        outcome: Outcome = ray.get(reference)
+        outcome: StepOutcome = ray.get(reference)
     except (RayTaskError, TaskCancelledError) as error:
-        return Outcome("failed", one_line(getattr(error, "cause", None) or error))
+        return StepOutcome("failed", one_line(getattr(error, "cause", None) or error))
     except RayError as error:
         return type(error).__name__
     return outcome

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdd_ray.core.identities import Json
-    from pdd_ray.core.steps import Report, StepCall
+    from pdd_ray.core.steps import OnProgress, StepCall
 
 REPORT_SECONDS = 1.0
 """Shortest time between two reports that leave the worker."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """How the execution of a step ended, if its worker lived to tell.
 
     Attributes:
@@ -42,19 +42,19 @@ class Outcome:
         return asdict(self)
 
 
-def execute_and_tell(call: StepCall, root: str, report: Report) -> Outcome:
-    """Execute ``call`` on the store in ``root``; ``report`` is called at most once a second."""
+def execute_and_tell(call: StepCall, root: str, on_progress: OnProgress) -> StepOutcome:
+    """Execute ``call`` on the store in ``root``; call ``on_progress`` at most once a second."""
     store = Store(root)
-    progress = _Progress(store.progress_path(call.key), report)
+    progress = _Progress(store.progress_path(call.key), on_progress)
     try:
         execute(call, store, progress)
     except DamagedArtifactError as error:
-        return Outcome("damaged", str(error), error.key)
+        return StepOutcome("damaged", str(error), error.key)
     except Exception as error:  # noqa: BLE001 - every error of a step becomes its outcome
-        return Outcome("failed", one_line(error))
+        return StepOutcome("failed", one_line(error))
     finally:
         progress.path.unlink(missing_ok=True)
-    return Outcome("done")
+    return StepOutcome("done")
 
 
 def read_progress(store: Store, key: str) -> Mapping[str, float]:
@@ -69,9 +69,9 @@ def read_progress(store: Store, key: str) -> Mapping[str, float]:
 class _Progress:
     """Passes on what a step reports, at most once a second, and the end of it always."""
 
-    def __init__(self, path: Path, report: Report) -> None:
+    def __init__(self, path: Path, on_progress: OnProgress) -> None:
         self.path = path
-        self._report = report
+        self._on_progress = on_progress
         self._last = float("-inf")
 
     def __call__(self, progress: Mapping[str, float]) -> None:
@@ -82,7 +82,7 @@ class _Progress:
         values = {name: float(value) for name, value in progress.items()}
         with contextlib.suppress(OSError):  # a report that is lost harms nothing
             self._write(json.dumps(values))
-        self._report(values)
+        self._on_progress(values)
 
     def _write(self, text: str) -> None:
         temporary = self.path.with_suffix(".tmp")

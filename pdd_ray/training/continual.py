@@ -72,7 +72,7 @@ def run(context: StepContext) -> None:
         names = ("continual", config["network"], "phase", phase, "stage", stages)
 
         def report(fraction: float, loss: float, before: int = number) -> None:
-            context.report({"fraction": (before + fraction) / len(parts), "loss": loss})
+            context.progress({"fraction": (before + fraction) / len(parts), "loss": loss})
 
         part = _Part(images.to(context.device), targets.to(context.device), rates, names)
         _train_part(context, state, part, training, loss_of, report)

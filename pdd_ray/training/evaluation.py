@@ -61,7 +61,7 @@ def run(context: StepContext) -> None:
     watch = _Watch(context, dataset, state.model, len(rates))
 
     def after_epoch(epoch: int, loss: float) -> None:
-        context.report({"fraction": epoch / len(rates), "loss": loss})
+        context.progress({"fraction": epoch / len(rates), "loss": loss})
         watch(epoch)
         save()
 
@@ -87,7 +87,7 @@ def run_full(context: StepContext) -> None:
     save = PeriodicSave(lambda: state.save(context.partial / TRAINED_NETWORK))
 
     def after_epoch(epoch: int, loss: float) -> None:
-        context.report({"fraction": epoch / len(rates), "loss": loss})
+        context.progress({"fraction": epoch / len(rates), "loss": loss})
         save()
 
     train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)

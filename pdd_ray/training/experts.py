@@ -161,7 +161,7 @@ def _reporter(
     context: StepContext, rates: list[float], save: Callable[[], None]
 ) -> Callable[[int, float], None]:
     def after_epoch(epoch: int, loss: float) -> None:
-        context.report({"fraction": epoch / len(rates), "loss": loss})
+        context.progress({"fraction": epoch / len(rates), "loss": loss})
         save()
 
     return after_epoch

@@ -57,9 +57,9 @@ def run(context: StepContext) -> None:
         total += _scores_of_run(context, spec, dataset, run_number)
     save_tensors(context.output / SCORES, {"scores": total}, {"epochs": spec.epochs})
     shares = cumulative_fractions(total, BOUNDS)
-    report = {f"below_{bound}": share for bound, share in zip(BOUNDS, shares, strict=True)}
-    logger.info("shares of images by score: %s", report)
-    write_json(context.output / SCORE_SHARES, report)
+    shares_below = {f"below_{bound}": share for bound, share in zip(BOUNDS, shares, strict=True)}
+    logger.info("shares of images by score: %s", shares_below)
+    write_json(context.output / SCORE_SHARES, shares_below)
 
 
 def load_scores(folder: Path) -> Tensor:
@@ -137,7 +137,7 @@ def _scores_of_run(
 
     def after_epoch(epoch: int, loss: float) -> None:
         fraction = (number + epoch / spec.epochs) / spec.runs
-        context.report({"fraction": fraction, "loss": loss})
+        context.progress({"fraction": fraction, "loss": loss})
 
     hook = model.register_forward_hook(observe)
     rates = [

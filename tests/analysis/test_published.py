@@ -9,14 +9,21 @@ import pytest
 
 from pdd_analysis.fields import setting_key
 from pdd_analysis.layouts import LAYOUTS, lay_out, layout_of
-from pdd_analysis.published import METHODS, Published, PublishedResult, Setting, find, results
+from pdd_analysis.published import (
+    METHODS,
+    Published,
+    PublishedResult,
+    SettingComparison,
+    find,
+    results,
+)
 from pdd_analysis.tables import Table, make_table, render
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.records import Record
 from tests.analysis.builders import record
 
 SPECIFICATION = Path(__file__).resolve().parents[3] / "shared" / "spec" / "paper_tables.json"
-PLAIN = Setting()
+PLAIN = SettingComparison()
 PAPER: dict[str, Any] = {"dataset": "cifar10", "model": "convnet-w128-d3", "classes": 10}
 
 
@@ -107,7 +114,7 @@ def test_settings_that_were_not_published_give_nothing(table: str, fields: dict[
 
 
 def test_what_records_do_not_say_is_looked_at_too() -> None:
-    easy, updated = Setting(easy_to_hard=True), Setting(update_previous=True)
+    easy, updated = SettingComparison(easy_to_hard=True), SettingComparison(update_previous=True)
     assert mean_of(find("Table 6", settings(5, 10), easy)) == 73.7
     assert mean_of(find("Table 6", settings(5, 10), PLAIN)) == 74.2
     assert find("Table 1", settings(5, 10), easy) is None
@@ -118,16 +125,16 @@ def test_what_records_do_not_say_is_looked_at_too() -> None:
 
 def test_continual_results_are_those_of_protocol_b() -> None:
     fields = settings(2, 10, dataset="cifar100", phase=3, phases=5, classes=60)
-    assert mean_of(find("Table 7", fields, Setting(continual_protocol="B"))) == 51.5
-    assert find("Table 7", fields, Setting(continual_protocol="A")) is None
+    assert mean_of(find("Table 7", fields, SettingComparison(continual_protocol="B"))) == 51.5
+    assert find("Table 7", fields, SettingComparison(continual_protocol="A")) is None
     other_phases = {**fields, "phases": 10, "classes": 30}
-    assert find("Table 7", other_phases, Setting(continual_protocol="B")) is None
+    assert find("Table 7", other_phases, SettingComparison(continual_protocol="B")) is None
 
 
 def test_every_published_result_can_be_found() -> None:
     """Fields made from a published row lead back to its number."""
     for result in results():
-        setting = Setting(
+        setting = SettingComparison(
             update_previous=result.method.endswith("update-previous"),
             easy_to_hard=bool(result.forgetting_filter),
             continual_protocol="B",
@@ -175,7 +182,7 @@ def records(accuracy: float = 0.7) -> list[Record]:
     ]
 
 
-def table_with(setting: Setting, paper: str = "Table 1") -> Table:
+def table_with(setting: SettingComparison, paper: str = "Table 1") -> Table:
     published = Published(paper, "paper/table1", {setting_key("pdd", {}): setting})
     return make_table(records(), ("variant",), ("mode",), published=published)
 
@@ -193,7 +200,7 @@ def test_the_papers_number_and_the_difference_stand_beside_a_result_of_its_setti
 
 
 def test_no_number_of_the_paper_is_shown_where_a_setting_differs_but_the_setting_is() -> None:
-    setting = Setting(differs=("model.width: 32 (128)", "experts.count: 4 (100)"))
+    setting = SettingComparison(differs=("model.width: 32 (128)", "experts.count: 4 (100)"))
     for form in ("md", "html", "latex", "csv", "json"):
         text = render(table_with(setting), form)
         assert "74.2" not in text
@@ -220,9 +227,9 @@ def test_json_and_csv_hold_a_number_of_the_paper_only_beside_its_setting() -> No
 def test_settings_that_differ_everywhere_are_said_once_and_the_others_by_variant() -> None:
     shared = "model.width: 32 (128)"
     all_settings = {
-        setting_key("a", {}): Setting((shared,)),
-        setting_key("b", {"x": 1}): Setting((shared, "x: 1 (2)")),
-        setting_key("b", {"x": 3}): Setting((shared, "x: 3 (2)")),
+        setting_key("a", {}): SettingComparison((shared,)),
+        setting_key("b", {"x": 1}): SettingComparison((shared, "x: 1 (2)")),
+        setting_key("b", {"x": 3}): SettingComparison((shared, "x: 3 (2)")),
     }
     items = [record(variant="a"), *(record(variant="b", axes={"x": x}) for x in (1, 3))]
     published = Published("Table 1", "paper/table1", all_settings)
@@ -235,7 +242,7 @@ def test_settings_that_differ_everywhere_are_said_once_and_the_others_by_variant
 def test_variants_that_have_the_papers_settings_are_not_among_those_that_differ() -> None:
     both = {
         setting_key("pdd", {}): PLAIN,
-        setting_key("other", {}): Setting(("model.width: 32 (128)",)),
+        setting_key("other", {}): SettingComparison(("model.width: 32 (128)",)),
     }
     items = [*records(), *(replace(item, variant="other") for item in records())]
     published = Published("Table 1", "paper/table1", both)

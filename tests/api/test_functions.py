@@ -21,7 +21,7 @@ from pdd_ray.configuration import yaml
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.errors import ConfigError, StepsFailedError, StoreError
 from pdd_ray.core.store import Store
-from pdd_ray.results.saved_sweeps import State, find_step
+from pdd_ray.results.saved_sweeps import StepState, find_step
 from tests.cli.conftest import TINY
 from tests.cli.test_startup import HEAVY
 
@@ -160,8 +160,8 @@ def test_a_failed_step_is_raised_and_the_others_are_kept(folder: Path):
     with pytest.raises(StepsFailedError, match=r"(?s)1 step failed.*pdd/seed0/stage1: .*diverged"):
         pdd_ray.run("tiny.yaml", ["method.image_learning_rate=1e30"], serial=True, quiet=True)
     (status,) = pdd_ray.status("tiny")
-    assert status.count(State.FAILED) == 1
-    assert status.count(State.DONE) > 0
+    assert status.count(StepState.FAILED) == 1
+    assert status.count(StepState.DONE) > 0
 
 
 def test_a_collection_is_run_as_one(folder: Path):
@@ -200,7 +200,7 @@ def test_a_table_can_be_another_than_the_sweeps(folder: Path, shown: Callable[..
 def test_the_status_of_all_sweeps_is_there_without_a_name(folder: Path):
     (status,) = pdd_ray.status()
     assert status.sweep == "tiny"
-    assert status.count(State.DONE) == len(status.steps)
+    assert status.count(StepState.DONE) == len(status.steps)
 
 
 def test_a_log_is_what_the_command_shows(folder: Path, shown: Callable[..., str]):

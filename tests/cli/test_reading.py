@@ -15,7 +15,7 @@ from pdd_ray import __version__
 from pdd_ray.cli import doctor, status, tensorboard
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.store import Store
-from pdd_ray.results.saved_sweeps import State, find_step, read_status
+from pdd_ray.results.saved_sweeps import StepState, find_step, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,10 +57,10 @@ def test_status_reads_states_from_the_store(folder: Path, cli: Callable[..., End
     (store.partial(expert) / "state").touch()
     found = read_status("tiny", store).states
     states = {step.label: found[step.key] for step in steps}
-    assert states["pdd/seed0/stage1/expert0"] is State.STARTED
-    assert states["pdd/seed0/stage1"] is State.FAILED
-    assert states["pdd/seed0/stage2"] is State.BLOCKED
-    assert states["random/seed0/stage1"] is State.DONE
+    assert states["pdd/seed0/stage1/expert0"] is StepState.STARTED
+    assert states["pdd/seed0/stage1"] is StepState.FAILED
+    assert states["pdd/seed0/stage2"] is StepState.BLOCKED
+    assert states["random/seed0/stage1"] is StepState.DONE
     report = json.loads(cli("status", "tiny", "--json").out)
     assert report["schema"] == "pdd-ray/status/1"
     (sweep,) = report["sweeps"]

@@ -11,7 +11,7 @@ from pdd_ray.api import preparing as sweeping
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.store import Store
 from pdd_ray.runtime import run as runtime
-from pdd_ray.runtime.interface import RunOptions, RunReport
+from pdd_ray.runtime.interface import RunOptions, RunOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -141,9 +141,9 @@ def ray_calls(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
 
     def run_on_ray(
         steps: Sequence[Step], _store: Store, options: RunOptions, _display: Display
-    ) -> RunReport:
+    ) -> RunOutcome:
         calls.append(options)
-        return RunReport(left=tuple(step.key for step in steps), interrupted=True)
+        return RunOutcome(left=tuple(step.key for step in steps), interrupted=True)
 
     monkeypatch.setattr(runtime, "run_on_ray", run_on_ray)
     return calls

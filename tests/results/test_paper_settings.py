@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pdd_analysis.fields import setting_key
-from pdd_analysis.published import Published, Setting
+from pdd_analysis.published import Published, SettingComparison
 from pdd_ray.configuration.load import load_sweep, presets
 from pdd_ray.configuration.sweep import SweepSpec
 from pdd_ray.core.errors import ConfigError
@@ -42,7 +42,7 @@ def own(folder: Path, *overrides: str, text: str = PAPER) -> SweepSpec:
     return load_sweep(str(path), overrides)
 
 
-def settings_of(sweep: SweepSpec) -> dict[str, Setting]:
+def settings_of(sweep: SweepSpec) -> dict[str, SettingComparison]:
     published = published_beside(sweep)
     assert published is not None
     return dict(published.settings)
@@ -125,10 +125,10 @@ def test_a_variant_that_the_reference_does_not_have_differs(folder: Path) -> Non
 
 def test_what_records_do_not_say_is_read_from_the_configuration(folder: Path) -> None:
     settings = settings_of(own(folder))
-    assert settings[setting_key("pdd", {})] == Setting()
-    assert settings[setting_key("updated", {})] == Setting(update_previous=True)
-    assert settings[setting_key("hard", {})] == Setting(easy_to_hard=True)
-    assert settings[setting_key("continual", {})] == Setting(continual_protocol="A")
+    assert settings[setting_key("pdd", {})] == SettingComparison()
+    assert settings[setting_key("updated", {})] == SettingComparison(update_previous=True)
+    assert settings[setting_key("hard", {})] == SettingComparison(easy_to_hard=True)
+    assert settings[setting_key("continual", {})] == SettingComparison(continual_protocol="A")
 
 
 def test_a_sweep_without_table_or_reference_is_beside_nothing(folder: Path) -> None:

@@ -43,7 +43,7 @@ def logged(context: StepContext) -> None:
     note = folder / f"{context.label}.{os.getpid()}.{time.monotonic_ns()}"
     begun = time.monotonic()
     time.sleep(float(context.config.get("seconds", 0)))
-    context.report({"fraction": 1.0, "loss": 0.5})
+    context.progress({"fraction": 1.0, "loss": 0.5})
     gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     write_text(note, f"{begun} {time.monotonic()} {os.getpid()} [{gpus}]")
     (context.output / "empty").touch()
@@ -62,7 +62,7 @@ def counting(context: StepContext) -> None:
         count += 1
         (folder / f"{context.label}-{count}.{time.monotonic_ns()}").touch()
         write_text(saved, str(count))
-        context.report({"fraction": count / int(context.config["until"])})
+        context.progress({"fraction": count / int(context.config["until"])})
         if count == context.config.get("dies_at"):
             os.kill(os.getpid(), signal.SIGKILL)
         while (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdd_ray.core.steps import Step
-    from pdd_ray.runtime.interface import Display, RunReport
+    from pdd_ray.runtime.interface import Display, RunOutcome
 
 pytestmark = pytest.mark.ray
 KINDS = ("task", "trial")
@@ -39,7 +39,7 @@ def _on_the_shared_ray(ray_cluster: None) -> None:
 
 def run(
     steps: Sequence[Step], store: Store, display: Display, options: RunOptions | None = None
-) -> RunReport:
+) -> RunOutcome:
     return run_on_ray(steps, store, options or RunOptions(), display)
 
 
@@ -78,7 +78,7 @@ class Finished:
 
     store: Store
     recorder: Recorder
-    report: RunReport
+    report: RunOutcome
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
-from pdd_ray.runtime.scheduler import UNFINISHED, Scheduler, State
+from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
 from tests.runtime.builders import make_step
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def test_a_failure_blocks_exactly_its_descendants():
     run_all(scheduler, TWO_CPUS, failing=["bad"])
     assert scheduler.failed == {bad.key: "it failed"}
     assert scheduler.blocked == {below.key: bad.key, both.key: bad.key}
-    assert set(scheduler.keys(State.DONE)) == {root.key, good.key, apart.key}
+    assert set(scheduler.keys(RunState.DONE)) == {root.key, good.key, apart.key}
 
 
 def test_what_is_done_already_is_not_run():
@@ -235,9 +235,9 @@ def test_every_run_ends_with_every_step_done_failed_or_blocked(
         bad = [
             parent
             for parent in step.inputs.values()
-            if scheduler.state(parent.key) in (State.FAILED, State.BLOCKED)
+            if scheduler.state(parent.key) in (RunState.FAILED, RunState.BLOCKED)
         ]
-        assert (scheduler.state(step.key) is State.BLOCKED) == bool(bad)
+        assert (scheduler.state(step.key) is RunState.BLOCKED) == bool(bad)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pdd_ray.core.errors import ResourceError
-from pdd_ray.core.steps import no_report
+from pdd_ray.core.steps import no_progress
 from pdd_ray.runtime import cluster, run, supervisor
 from pdd_ray.runtime.interface import NoDisplay, RunOptions
 from pdd_ray.runtime.run import run_on_ray
@@ -40,7 +40,7 @@ def fit_here(driver: Driver, searcher: StageSearcher) -> None:
     number = 0
     while isinstance(config := searcher.suggest(str(number)), dict):
         step = driver.scheduler.steps[str(config["key"])]
-        outcome = execute_and_tell(step.call, str(driver.store.root), no_report)
+        outcome = execute_and_tell(step.call, str(driver.store.root), no_progress)
         searcher.on_trial_complete(str(number), outcome.to_json())
         number += 1
 

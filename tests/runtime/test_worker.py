@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pdd_ray.core.steps import no_report
+from pdd_ray.core.steps import no_progress
 from pdd_ray.runtime.attempts import MOST_CRASHES, Attempts
-from pdd_ray.runtime.worker import Outcome, execute_and_tell, read_progress
+from pdd_ray.runtime.worker import StepOutcome, execute_and_tell, read_progress
 from tests.ray_cluster import ROOT
 from tests.runtime.builders import make_step
 
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from pdd_ray.core.store import Store
 
 
-def outcome(step: Step, store: Store) -> Outcome:
-    return execute_and_tell(step.call, str(store.root), no_report)
+def outcome(step: Step, store: Store) -> StepOutcome:
+    return execute_and_tell(step.call, str(store.root), no_progress)
 
 
 def test_the_outcome_tells_how_a_step_ended(store: Store):
     data = make_step("data")
-    assert outcome(data, store) == Outcome("done")
+    assert outcome(data, store) == StepOutcome("done")
     bad = make_step("bad", function="failing", iteration=3)
-    assert outcome(bad, store) == Outcome("failed", "the loss is nan in iteration 3")
+    assert outcome(bad, store) == StepOutcome("failed", "the loss is nan in iteration 3")
     (store.folder(data.key) / "name.txt").unlink()
     reader = make_step("reader", [data])
-    assert outcome(reader, store) == Outcome(
+    assert outcome(reader, store) == StepOutcome(
         "damaged", f"artifact {data.key} is damaged: name.txt is missing", data.key
     )
 

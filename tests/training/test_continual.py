@@ -54,7 +54,7 @@ def artifacts(tmp_path):
     return folders
 
 
-def learn(folder, artifacts, phase, previous=None, report=None, progressive=True, **spec):
+def learn(folder, artifacts, phase, previous=None, progress=None, progressive=True, **spec):
     changes = {"learning_rate": spec.pop("learning_rate", 0.05)}
     continual = ContinualSpec(phases=3, **changes, **spec)
     config = {
@@ -71,7 +71,7 @@ def learn(folder, artifacts, phase, previous=None, report=None, progressive=True
     inputs = {"data": artifacts["data"]}
     inputs |= {f"memory.{k}": artifacts[f"memory.{k}"] for k in range(1, phase + 1)}
     inputs |= {"previous": previous} if previous else {}
-    options = {"report": report} if report else {}
+    options = {"progress": progress} if progress else {}
     run(step_context(folder, config, inputs, **options))
     return folder / "output"
 

@@ -64,10 +64,10 @@ def config_of(subset="union", carry=True, model=MODEL, network=0, **changes):
     }
 
 
-def evaluate(folder, artifacts, stage, previous=None, report=None, **config):
+def evaluate(folder, artifacts, stage, previous=None, progress=None, **config):
     inputs = {"data": artifacts["data"], "stage": artifacts[f"stage{stage}"]}
     inputs |= {"previous": previous} if previous else {}
-    options = {"report": report} if report else {}
+    options = {"progress": progress} if progress else {}
     run(step_context(folder, config_of(**config), inputs, **options))
     return folder / "output"
 
@@ -191,9 +191,9 @@ def test_points_are_evenly_spaced_and_end_with_the_last_epoch(epochs, points, ex
     assert evenly_spaced(epochs, points) == expected
 
 
-def with_changes(folder, artifacts, report=None, **changes):
+def with_changes(folder, artifacts, progress=None, **changes):
     inputs = {"data": artifacts["data"], "stage": artifacts["stage1"]}
-    options = {"report": report} if report else {}
+    options = {"progress": progress} if progress else {}
     context = step_context(folder, {**config_of(epochs=5), **changes}, inputs, **options)
     run(context)
     return folder / "output"

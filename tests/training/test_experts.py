@@ -73,9 +73,9 @@ def make_start(folder, stage, start=None, **config):
     return context.output
 
 
-def make_expert(folder, data, start=None, report=None, **config):
+def make_expert(folder, data, start=None, progress=None, **config):
     inputs = {"data": data} | ({"start": start} if start else {})
-    options = {"report": report} if report else {}
+    options = {"progress": progress} if progress else {}
     run_expert(step_context(folder, expert_config(**config), inputs, **options))
     return open_trajectory(folder / "output")
 
@@ -135,13 +135,13 @@ def test_a_killed_expert_continues_to_the_same_bytes(data, tmp_path, killed, mon
     make_expert(tmp_path / "whole", data, epochs=4)
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(InterruptionError):
-        make_expert(tmp_path / "killed", data, epochs=4, report=interrupting(killed))
+        make_expert(tmp_path / "killed", data, epochs=4, progress=interrupting(killed))
     epochs = []
     make_expert(
         tmp_path / "killed",
         data,
         epochs=4,
-        report=lambda progress: epochs.append(round(4 * progress["fraction"])),
+        progress=lambda progress: epochs.append(round(4 * progress["fraction"])),
     )
     assert epochs == list(range(killed, 5))
     one, other = (tmp_path / name / "output" / TRAJECTORY for name in ("whole", "killed"))
@@ -152,10 +152,10 @@ def test_a_crash_between_the_two_files_of_the_progress_is_survived(data, tmp_pat
     make_expert(tmp_path / "whole", data)
     monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(InterruptionError):
-        make_expert(tmp_path / "killed", data, report=interrupting(2))
+        make_expert(tmp_path / "killed", data, progress=interrupting(2))
     old = (tmp_path / "killed" / "partial" / "training.safetensors").read_bytes()
     with pytest.raises(InterruptionError):
-        make_expert(tmp_path / "killed", data, report=interrupting(2))
+        make_expert(tmp_path / "killed", data, progress=interrupting(2))
     # the snapshots were written after epoch 2, its state was not
     (tmp_path / "killed" / "partial" / "training.safetensors").write_bytes(old)
     make_expert(tmp_path / "killed", data)

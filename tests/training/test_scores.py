@@ -19,10 +19,10 @@ EPOCHS = 10
 SPEC = {"epochs": EPOCHS, "batch_size": 7, "learning_rate": 0.1}
 
 
-def context_of(folder, report=None, seed=0, **changes):
+def context_of(folder, progress=None, seed=0, **changes):
     spec = ForgettingSpec.model_validate({**SPEC, **changes})
     config = {"forgetting": spec.to_json(), "model": MODEL.to_json(), "seed": seed}
-    options = {"report": report} if report else {}
+    options = {"progress": progress} if progress else {}
     inputs = {"data": data_artifact(folder / "data")}
     return step_context(folder, config, inputs, **options)
 
@@ -116,7 +116,7 @@ def test_the_same_inputs_give_the_same_bytes_and_another_seed_others(tmp_path, m
 
 def test_progress_is_told_from_0_to_1_over_all_trainings(tmp_path):
     told = []
-    run(context_of(tmp_path, report=lambda values: told.append(values["fraction"]), runs=2))
+    run(context_of(tmp_path, progress=lambda values: told.append(values["fraction"]), runs=2))
     assert told == pytest.approx([k / (2 * EPOCHS) for k in range(1, 2 * EPOCHS + 1)])
 
 

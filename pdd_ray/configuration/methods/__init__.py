@@ -5,10 +5,10 @@ from typing import Annotated
 from pydantic import Field
 
 from pdd_ray.configuration.methods.coresets import (
-    ForgettingSelectionSpec,
+    ForgettingCoresetSpec,
     HerdingSpec,
     KCenterSpec,
-    RandomSelectionSpec,
+    RandomCoresetSpec,
 )
 from pdd_ray.configuration.methods.distribution_matching import CafeDsaSpec, CafeSpec, DmSpec
 from pdd_ray.configuration.methods.gradient_matching import DcSpec, DreamSpec, DsaSpec, IdcSpec
@@ -23,10 +23,10 @@ MethodSpec = Annotated[
     | CafeDsaSpec
     | IdcSpec
     | DreamSpec
-    | RandomSelectionSpec
+    | RandomCoresetSpec
     | HerdingSpec
     | KCenterSpec
-    | ForgettingSelectionSpec,
+    | ForgettingCoresetSpec,
     Field(discriminator="name"),
 ]
 
@@ -37,11 +37,11 @@ __all__ = [
     "DmSpec",
     "DreamSpec",
     "DsaSpec",
-    "ForgettingSelectionSpec",
+    "ForgettingCoresetSpec",
     "HerdingSpec",
     "IdcSpec",
     "KCenterSpec",
     "MethodSpec",
-    "RandomSelectionSpec",
+    "RandomCoresetSpec",
     "TrajectoryMatchingSpec",
 ]

@@ -8,7 +8,7 @@ from pdd_ray.configuration.methods.base import MethodTraits
 from pdd_ray.configuration.recipes import RecipeName
 
 
-class SelectionSpec(MethodTraits):
+class CoresetSpec(MethodTraits):
     """What all selections share: real train images of each class, in a single stage."""
 
     step_size: float = Field(default=0.01, gt=0)
@@ -18,14 +18,14 @@ class SelectionSpec(MethodTraits):
     recipe: ClassVar[RecipeName] = "mtt"
 
 
-class RandomSelectionSpec(SelectionSpec):
+class RandomCoresetSpec(CoresetSpec):
     """Random training images of each class."""
 
     name: Literal["random"] = "random"
     """The method."""
 
 
-class HerdingSpec(SelectionSpec):
+class HerdingSpec(CoresetSpec):
     """Herding (Welling 2009): images whose mean feature follows that of the class."""
 
     name: Literal["herding"] = "herding"
@@ -34,7 +34,7 @@ class HerdingSpec(SelectionSpec):
     needs_features: ClassVar[bool] = True
 
 
-class KCenterSpec(SelectionSpec):
+class KCenterSpec(CoresetSpec):
     """Greedy k-center: images farthest from those selected before (Sener and Savarese 2018)."""
 
     name: Literal["k_center"] = "k_center"
@@ -43,7 +43,7 @@ class KCenterSpec(SelectionSpec):
     needs_features: ClassVar[bool] = True
 
 
-class ForgettingSelectionSpec(SelectionSpec):
+class ForgettingCoresetSpec(CoresetSpec):
     """The images that are forgotten most often while training (Toneva et al. 2019)."""
 
     name: Literal["forgetting"] = "forgetting"

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pdd_ray.configuration.methods.coresets import (
-        ForgettingSelectionSpec,
+        CoresetSpec,
+        ForgettingCoresetSpec,
         HerdingSpec,
         KCenterSpec,
-        RandomSelectionSpec,
-        SelectionSpec,
+        RandomCoresetSpec,
     )
     from pdd_ray.methods.base import Observer, Partial, StageInputs
 
 
 @dataclass(frozen=True)
-class RandomSelection:
+class RandomCoreset:
     """Takes random train images of each class."""
 
-    spec: RandomSelectionSpec
+    spec: RandomCoresetSpec
 
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the selected images; see DistillationMethod."""
@@ -44,7 +44,7 @@ class RandomSelection:
 
 
 @dataclass(frozen=True)
-class FeatureSelection:
+class FeatureCoreset:
     """Herding or k-center: chooses in each class by the features of its images."""
 
     spec: HerdingSpec | KCenterSpec
@@ -58,10 +58,10 @@ class FeatureSelection:
 
 
 @dataclass(frozen=True)
-class ForgettingSelection:
+class ForgettingCoreset:
     """Takes the images of each class that are forgotten most often."""
 
-    spec: ForgettingSelectionSpec
+    spec: ForgettingCoresetSpec
 
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the selected images; see DistillationMethod."""
@@ -71,7 +71,7 @@ class ForgettingSelection:
 
 
 def _chosen_by(
-    choose: Callable[[Tensor, int], Tensor], of: Tensor, inputs: StageInputs, spec: SelectionSpec
+    choose: Callable[[Tensor, int], Tensor], of: Tensor, inputs: StageInputs, spec: CoresetSpec
 ) -> StageOutcome:
     """Return the images that ``choose`` takes of each class by their features or scores."""
     dataset = inputs.dataset
@@ -85,7 +85,7 @@ def _chosen_by(
     return _outcome(images, inputs, spec)
 
 
-def _outcome(images: Tensor, inputs: StageInputs, spec: SelectionSpec) -> StageOutcome:
+def _outcome(images: Tensor, inputs: StageInputs, spec: CoresetSpec) -> StageOutcome:
     return StageOutcome(
         images=images.cpu(),
         labels=class_major_labels(inputs.dataset.num_classes, inputs.images_per_class),

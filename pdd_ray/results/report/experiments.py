@@ -14,9 +14,9 @@ from pdd_ray.core.errors import DamagedArtifactError
 from pdd_ray.core.operations import IMAGE_KINDS
 from pdd_ray.results.report.logs import Log, read_log
 from pdd_ray.results.report.settings import differing, flat, shown
-from pdd_ray.results.report.snapshot import name_within_trial, trial_of
+from pdd_ray.results.report.snapshot import experiment_of, name_within_experiment
 from pdd_ray.results.report.sparkline import Sparkline, sparkline
-from pdd_ray.results.saved_sweeps import State
+from pdd_ray.results.saved_sweeps import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.identities import Json
     from pdd_ray.core.records import Record
     from pdd_ray.results.report.budget import Budget
-    from pdd_ray.results.report.snapshot import Results, Trial
+    from pdd_ray.results.report.snapshot import ExperimentId, Results
     from pdd_ray.results.saved_sweeps import SavedStep
 
 LOSS = "loss"
@@ -34,7 +34,7 @@ LOSS = "loss"
 
 
 @dataclass(frozen=True)
-class StageReport:
+class StageSection:
     """A stage of one experiment.
 
     Attributes:
@@ -51,7 +51,7 @@ class StageReport:
 
     step: SavedStep
     name: str
-    state: State
+    state: StepState
     seconds: float | None
     facts: Mapping[str, str]
     loss: Sparkline | None
@@ -61,16 +61,16 @@ class StageReport:
 
 
 @dataclass(frozen=True)
-class EvaluationReport:
+class EvaluationSection:
     """An evaluation: what was planned, how far it is, and its results if it is finished."""
 
     planned: Record
-    state: State
+    state: StepState
     result: Record | None
 
 
 @dataclass(frozen=True)
-class TrialReport:
+class ExperimentSection:
     """One seed of a setting.
 
     Attributes:
@@ -88,8 +88,8 @@ class TrialReport:
     done: int
     failed: int
     seconds: float
-    stages: tuple[StageReport, ...]
-    evaluations: tuple[EvaluationReport, ...]
+    stages: tuple[StageSection, ...]
+    evaluations: tuple[EvaluationSection, ...]
 
     @property
     def fact_names(self) -> list[str]:
@@ -98,73 +98,73 @@ class TrialReport:
 
 
 @dataclass(frozen=True)
-class SettingReport:
+class SettingSection:
     """A variant at one point of its grid, with its seeds.
 
     Attributes:
         title: Variant and axes.
         differing: Settings in which the experiments of the sweep differ, as text by key.
         resolved: All settings, as YAML.
-        trials: Its seeds.
+        experiments: Its seeds.
     """
 
     title: str
     differing: Mapping[str, str]
     resolved: str
-    trials: tuple[TrialReport, ...]
+    experiments: tuple[ExperimentSection, ...]
 
 
-def read_trials(results: Results, budget: Budget) -> list[SettingReport]:
+def read_experiments(results: Results, budget: Budget) -> list[SettingSection]:
     """Return the settings of the sweep with their experiments; logs as far as ``budget`` lasts."""
     experiments = expand(results.sweep)
     settings = {_setting(one): flat(one.spec.to_json()) for one in experiments}
     keys = differing(list(settings.values()))
-    reader = _TrialReader(results, budget)
+    reader = _ExperimentReader(results, budget)
     reports = []
     for name, values in settings.items():
         seeds = [one for one in experiments if _setting(one) == name]
         first = seeds[0]
         reports.append(
-            SettingReport(
+            SettingSection(
                 title=_title(first),
                 differing={key: shown(values[key]) for key in keys if key in values},
                 resolved=yaml.dump(first.spec.to_json()),
-                trials=tuple(reader.read(one) for one in seeds),
+                experiments=tuple(reader.read(one) for one in seeds),
             )
         )
     return reports
 
 
-class _TrialReader:
+class _ExperimentReader:
     """Reads experiments one after the other; what they share is shown in full only once."""
 
     def __init__(self, results: Results, budget: Budget) -> None:
         self._results = results
         self._budget = budget
-        self._needed = results.trials()
+        self._needed = results.experiments()
         self._shown: set[str] = set()
         self._finished = {record.key: record for record in results.finished}
-        self._planned: dict[Trial, list[Record]] = {}
+        self._planned: dict[ExperimentId, list[Record]] = {}
         for record in results.planned:
-            trial = trial_of(record.variant, record.axes, record.seed)
-            self._planned.setdefault(trial, []).append(record)
+            experiment = experiment_of(record.variant, record.axes, record.seed)
+            self._planned.setdefault(experiment, []).append(record)
 
-    def read(self, experiment: Experiment) -> TrialReport:
+    def read(self, experiment: Experiment) -> ExperimentSection:
         """Return the report of one experiment."""
-        trial = trial_of(experiment.variant, experiment.axes, experiment.seed)
-        steps = self._needed.get(trial, [])
+        identity = experiment_of(experiment.variant, experiment.axes, experiment.seed)
+        steps = self._needed.get(identity, [])
         states = [self._results.state(step) for step in steps]
-        return TrialReport(
+        return ExperimentSection(
             seed=experiment.seed,
             steps=len(steps),
-            done=states.count(State.DONE),
-            failed=states.count(State.FAILED) + states.count(State.BLOCKED),
+            done=states.count(StepState.DONE),
+            failed=states.count(StepState.FAILED) + states.count(StepState.BLOCKED),
             seconds=sum(self._results.seconds(step) or 0.0 for step in steps),
             stages=tuple(self._stage(step) for step in steps if step.kind in IMAGE_KINDS),
-            evaluations=tuple(self._evaluation(one) for one in self._planned.get(trial, [])),
+            evaluations=tuple(self._evaluation(one) for one in self._planned.get(identity, [])),
         )
 
-    def _stage(self, step: SavedStep) -> StageReport:
+    def _stage(self, step: SavedStep) -> StageSection:
         before = step.key in self._shown
         self._shown.add(step.key)
         done = step.key in self._results.manifests
@@ -172,9 +172,9 @@ class _TrialReader:
         curves = _read_json(step.key, folder / artifact_files.CURVES) if done and not before else {}
         outcome = _read_json(step.key, folder / artifact_files.OUTCOME) if done else {}
         lines = {name: sparkline(name, _numbers(values)) for name, values in curves.items()}
-        return StageReport(
+        return StageSection(
             step=step,
-            name=name_within_trial(step.label),
+            name=name_within_experiment(step.label),
             state=self._results.state(step),
             seconds=self._results.seconds(step),
             facts={name: _fact(value) for name, value in outcome.items() if name != "stage"},
@@ -188,13 +188,15 @@ class _TrialReader:
         log = read_log(self._results.store.log_path(step.key))
         return log if log and self._budget.take(len(escape(log.text))) else None
 
-    def _evaluation(self, planned: Record) -> EvaluationReport:
+    def _evaluation(self, planned: Record) -> EvaluationSection:
         step = self._results.steps[planned.key]
-        return EvaluationReport(planned, self._results.state(step), self._finished.get(planned.key))
+        return EvaluationSection(
+            planned, self._results.state(step), self._finished.get(planned.key)
+        )
 
 
-def _setting(experiment: Experiment) -> Trial:
-    return trial_of(experiment.variant, experiment.axes, 0)
+def _setting(experiment: Experiment) -> ExperimentId:
+    return experiment_of(experiment.variant, experiment.axes, 0)
 
 
 def _title(experiment: Experiment) -> str:

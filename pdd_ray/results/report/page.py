@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pdd_ray.configuration.load import resolved
 from pdd_ray.core.files import write_text
 from pdd_ray.results.report.budget import Budget
-from pdd_ray.results.report.experiments import read_trials
+from pdd_ray.results.report.experiments import read_experiments
 from pdd_ray.results.report.pictures import read_pictures
 from pdd_ray.results.report.plots import read_plots
 from pdd_ray.results.report.progress import read_progress
@@ -69,12 +69,12 @@ def report_html(sweep: SweepSpec, store: Store, *, now: float | None = None) -> 
         height=HEIGHT,
         planned=len(results.planned),
         finished=len(results.finished),
-        trial_count=len(results.trials()),
+        experiment_count=len(results.experiments()),
         progress=read_progress(results, now),
         tables=read_tables(results),
         plots=read_plots(results, plots),
         rows=read_pictures(results, pictures),
-        settings=read_trials(results, logs),
+        settings=read_experiments(results, logs),
         resources=read_resources(results),
         provenance=read_provenance(results),
         configuration=json.dumps(resolved(sweep), indent=1),

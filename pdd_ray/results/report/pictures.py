@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pdd_ray.core.artifact_files import PICTURE
 from pdd_ray.core.operations import IMAGE_KINDS
 from pdd_ray.data.set_header import class_names
-from pdd_ray.results.report.snapshot import name_within_trial
+from pdd_ray.results.report.snapshot import name_within_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,7 +66,7 @@ def read_pictures(results: Results, budget: Budget) -> list[PictureRow]:
     """
     settings: set[tuple[str, str]] = set()
     titles: dict[tuple[str, ...], list[str]] = {}
-    for (variant, axes, seed), steps in results.trials().items():
+    for (variant, axes, seed), steps in results.experiments().items():
         stages = [step.key for step in steps if _has_picture(step, results)]
         if stages and (variant, axes) not in settings:
             settings.add((variant, axes))
@@ -102,7 +102,7 @@ def _embedded(keys: tuple[str, ...], results: Results, budget: Budget) -> Iterat
         path = results.store.folder(key) / PICTURE
         uri = data_uri(path)
         if budget.take(len(uri)):
-            title = name_within_trial(results.steps[key].label)
+            title = name_within_experiment(results.steps[key].label)
             yield Picture(title, uri, *_shown_size(path), class_names(key, path.parent))
 
 

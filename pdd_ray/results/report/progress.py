@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdd_ray.results.report.logs import read_log
-from pdd_ray.results.saved_sweeps import State
+from pdd_ray.results.saved_sweeps import StepState
 
 if TYPE_CHECKING:
     from pdd_ray.results.report.logs import Log
@@ -38,7 +38,7 @@ class KindCount:
     kind: str
     requested: int
     steps: int
-    states: dict[State, int]
+    states: dict[StepState, int]
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,17 @@ class Progress:
     @property
     def complete(self) -> bool:
         """Whether every step is done."""
-        return self.total.states[State.DONE] == self.total.steps
+        return self.total.states[StepState.DONE] == self.total.steps
 
 
 def read_progress(results: Results, now: float) -> Progress:
     """Return how far the sweep is at ``now``, in seconds since the epoch."""
-    requested = Counter(step.kind for steps in results.trials().values() for step in steps)
+    requested = Counter(step.kind for steps in results.experiments().values() for step in steps)
     status = results.status
     started = tuple(
         _started(step, results, now)
         for step in status.steps
-        if results.state(step) is State.STARTED
+        if results.state(step) is StepState.STARTED
     )
     return Progress(
         kinds=tuple(_count(results, kind, requested[kind], kind) for kind in status.kinds),
@@ -118,7 +118,7 @@ def read_progress(results: Results, now: float) -> Progress:
 
 
 def _count(results: Results, name: str, requested: int, kind: str | None = None) -> KindCount:
-    states = {state: results.status.count(state, kind) for state in State}
+    states = {state: results.status.count(state, kind) for state in StepState}
     return KindCount(name, requested, sum(states.values()), states)
 
 
@@ -153,5 +153,5 @@ def _count_blocked(key: str, results: Results) -> int:
     for step in results.status.steps:
         if needing.intersection(step.inputs.values()):
             needing.add(step.key)
-    blocked = (results.state(results.steps[other]) is State.BLOCKED for other in needing)
+    blocked = (results.state(results.steps[other]) is StepState.BLOCKED for other in needing)
     return sum(blocked)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import pdd_ray
-from pdd_ray.core.code_version import code_commit
+from pdd_ray.core.version import VERSION, code_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -79,7 +78,7 @@ def read_provenance(results: Results) -> Provenance:
         if "fingerprint" in config and "spec" in config
     }
     return Provenance(
-        version=pdd_ray.__version__,
+        version=VERSION,
         commit=code_commit(),
         python=platform.python_version(),
         packages=_versions(),

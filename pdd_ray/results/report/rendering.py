@@ -7,7 +7,7 @@ import time
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from pdd_ray.results.saved_sweeps import State
+from pdd_ray.results.saved_sweeps import StepState
 from pdd_ray.runtime.display import duration
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def render(template: str, now: float, **values: Any) -> str:  # noqa: ANN401 - w
     return environment.get_template(template).render(
         time=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(now)),
         style=Markup(style.read_text(encoding="utf-8")),
-        State=State,
+        StepState=StepState,
         **values,
     )
 

@@ -9,7 +9,7 @@ from pdd_ray.configuration.expand import expand
 from pdd_ray.core.errors import PddError
 from pdd_ray.planning.estimate import estimate
 from pdd_ray.planning.sweep_plan import plan_sweep
-from pdd_ray.results.saved_sweeps import State
+from pdd_ray.results.saved_sweeps import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.data import DataSpec
     from pdd_ray.core.steps import Step
     from pdd_ray.data.facts import DataFacts
-    from pdd_ray.planning.estimate import Estimate
+    from pdd_ray.planning.estimate import RunEstimate
     from pdd_ray.results.report.snapshot import Results
     from pdd_ray.results.saved_sweeps import SavedStep
 
@@ -51,7 +51,7 @@ class KindUse:
 
 
 @dataclass(frozen=True)
-class Resources:
+class ResourceUse:
     """What the sweep took and would take.
 
     Attributes:
@@ -65,11 +65,11 @@ class Resources:
     kinds: tuple[KindUse, ...]
     total: KindUse
     longest: tuple[tuple[SavedStep, float], ...]
-    rest: Estimate | None
+    rest: RunEstimate | None
     not_known: str | None
 
 
-def read_resources(results: Results) -> Resources:
+def read_resources(results: Results) -> ResourceUse:
     """Return what the finished steps took, and estimates where the plan can be made again.
 
     Estimates need the facts of the data set, which a store remembers as long as the data lies
@@ -80,9 +80,9 @@ def read_resources(results: Results) -> Resources:
     for step in plan:
         memory[step.kind] = max(memory.get(step.kind, 0.0), step.cost.memory)
     done = [step for step in results.status.steps if step.key in results.manifests]
-    left = [step for step in plan if results.status.states[step.key] is not State.DONE]
+    left = [step for step in plan if results.status.states[step.key] is not StepState.DONE]
     times = [(step, float(results.manifests[step.key]["seconds"])) for step in done]
-    return Resources(
+    return ResourceUse(
         kinds=tuple(
             _use(kind, _manifests(results, done, kind), memory.get(kind))
             for kind in results.status.kinds

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray.core.identities import canonical_json
-from pdd_ray.results.saved_sweeps import State, read_evaluations, read_status
+from pdd_ray.results.saved_sweeps import StepState, read_evaluations, read_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.store import Store
     from pdd_ray.results.saved_sweeps import SavedStep, SweepStatus
 
-Trial = tuple[str, str, int]
+ExperimentId = tuple[str, str, int]
 """An experiment: variant, canonical JSON of its axes, seed."""
 
 
@@ -44,7 +44,7 @@ class Results:
     finished: tuple[Record, ...]
     manifests: Mapping[str, Mapping[str, Any]]
 
-    def state(self, step: SavedStep) -> State:
+    def state(self, step: SavedStep) -> StepState:
         """Return how far ``step`` is."""
         return self.status.states[step.key]
 
@@ -53,13 +53,13 @@ class Results:
         manifest = self.manifests.get(step.key)
         return None if manifest is None else float(manifest["seconds"])
 
-    def trials(self) -> dict[Trial, list[SavedStep]]:
+    def experiments(self) -> dict[ExperimentId, list[SavedStep]]:
         """Return the steps that each experiment needs, inputs before what reads them."""
-        ends: dict[Trial, list[str]] = {}
+        ends: dict[ExperimentId, list[str]] = {}
         for record in self.planned:
-            trial = trial_of(record.variant, record.axes, record.seed)
-            ends.setdefault(trial, []).append(record.key)
-        return {trial: self.needed(keys) for trial, keys in ends.items()}
+            experiment = experiment_of(record.variant, record.axes, record.seed)
+            ends.setdefault(experiment, []).append(record.key)
+        return {experiment: self.needed(keys) for experiment, keys in ends.items()}
 
     def needed(self, keys: Iterable[str]) -> list[SavedStep]:
         """Return the steps ``keys`` and all that they need, inputs before what reads them."""
@@ -88,20 +88,20 @@ def read_results(sweep: SweepSpec, store: Store) -> Results:
         steps={step.key: step for step in status.steps},
         planned=tuple(planned),
         # of a running sweep, more may be finished by now than when the states were read
-        finished=tuple(one for one in finished if status.states[one.key] is State.DONE),
+        finished=tuple(one for one in finished if status.states[one.key] is StepState.DONE),
         manifests={
             step.key: store.manifest(step.key)
             for step in status.steps
-            if status.states[step.key] is State.DONE
+            if status.states[step.key] is StepState.DONE
         },
     )
 
 
-def trial_of(variant: str, axes: Mapping[str, Json], seed: int) -> Trial:
+def experiment_of(variant: str, axes: Mapping[str, Json], seed: int) -> ExperimentId:
     """Return the experiment with these values."""
     return variant, canonical_json(axes), seed
 
 
-def name_within_trial(label: str) -> str:
+def name_within_experiment(label: str) -> str:
     """Return what a step's label says behind the experiment: ``stage2``, ``phase1/stage2``."""
     return re.sub(r"^.*?(?:^|/)seed-?\d+/", "", label)

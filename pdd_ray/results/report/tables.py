@@ -24,7 +24,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class TableReport:
+class TableSection:
     """A table.
 
     Attributes:
@@ -40,7 +40,7 @@ class TableReport:
     comparison: str | None
 
 
-def read_tables(results: Results) -> list[TableReport]:
+def read_tables(results: Results) -> list[TableSection]:
     """Return the tables of the sweep; none as long as no evaluation is finished."""
     if not results.finished:
         return []
@@ -69,13 +69,13 @@ def _stage_numbers(records: list[Record], total: int) -> int:
     return len({one.stages for one in complete if one.total_images_per_class == total})
 
 
-def _table(results: Results, comparison: str | None) -> TableReport:
+def _table(results: Results, comparison: str | None) -> TableSection:
     title = TITLES[comparison]
     try:
         fragment = table_text(results.sweep, results.store, "html", comparison)
     except ConfigError as error:
-        return TableReport(title, "", str(error), comparison)
-    return TableReport(title, _boxed(fragment, title), "", comparison)
+        return TableSection(title, "", str(error), comparison)
+    return TableSection(title, _boxed(fragment, title), "", comparison)
 
 
 def _boxed(fragment: str, title: str) -> str:

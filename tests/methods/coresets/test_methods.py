@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from pdd_ray.configuration.methods.coresets import (
-    ForgettingSelectionSpec,
+    ForgettingCoresetSpec,
     HerdingSpec,
     KCenterSpec,
-    RandomSelectionSpec,
+    RandomCoresetSpec,
 )
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.methods.base import Partial
@@ -19,10 +19,10 @@ from pdd_ray.methods.stage import create_method
 from pdd_ray.training.forgetting import hardest
 from tests.tiny import CLASSES, PER_CLASS, Silent, dataset, features, scores, stage_inputs
 
-RANDOM = RandomSelectionSpec(step_size=0.02)
+RANDOM = RandomCoresetSpec(step_size=0.02)
 HERDING = HerdingSpec(step_size=0.02)
 K_CENTER = KCenterSpec(step_size=0.02)
-FORGETTING = ForgettingSelectionSpec(step_size=0.02)
+FORGETTING = ForgettingCoresetSpec(step_size=0.02)
 ALL = [RANDOM, HERDING, K_CENTER, FORGETTING]
 CHOSEN_BY = [(HERDING, herding, features), (K_CENTER, k_center, features),
              (FORGETTING, hardest, scores)]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from pdd_ray.results.report.budget import Budget
 from pdd_ray.results.report.logs import plain, read_log
 from pdd_ray.results.report.settings import differing, flat, shown
-from pdd_ray.results.report.snapshot import name_within_trial
+from pdd_ray.results.report.snapshot import name_within_experiment
 from pdd_ray.results.report.sparkline import HEIGHT, MARGIN, MOST_POINTS, WIDTH, sparkline
 
 if TYPE_CHECKING:
@@ -136,4 +136,4 @@ def test_what_does_not_fit_a_budget_is_counted():
     ],
 )
 def test_steps_have_a_name_within_their_experiment(label: str, name: str):
-    assert name_within_trial(label) == name
+    assert name_within_experiment(label) == name

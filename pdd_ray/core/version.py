@@ -1,4 +1,4 @@
-"""Which version of pdd-ray this is and, in a checkout, which commit."""
+"""The version of pdd-ray, written here only, and in a checkout its commit."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import pdd_ray
+VERSION = "0.1.0"
+"""The packaging, the page, manifests and ``pdd-ray --version`` read it here."""
 
 
 @cache
 def code_commit() -> str | None:
     """Return the git commit of the package, marked if files differ; None outside a checkout."""
-    return commit_of(Path(pdd_ray.__file__).resolve().parent)
+    return commit_of(Path(__file__).resolve().parents[1])
 
 
 def commit_of(folder: Path) -> str | None:
