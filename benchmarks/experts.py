@@ -21,12 +21,12 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.memory import freed_memory_is_reused
 from pdd_ray.core.seeding import generator
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.factory import create_model
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.augmentation import dsa
 from pdd_ray.training.loop import Sgd, TrainingState, mean_cross_entropy, random_batches, train
 

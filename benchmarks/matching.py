@@ -41,7 +41,6 @@ def problem(
     """Return a function that makes one iteration with the gradient of the kind given."""
     import torch
 
-    from pdd_ray.configuration.model import ConvNetSpec
     from pdd_ray.configuration.training import FULL_DSA
     from pdd_ray.core.seeding import generator
     from pdd_ray.methods.matching import (
@@ -55,6 +54,7 @@ def problem(
     )
     from pdd_ray.models.factory import create_model
     from pdd_ray.models.flat import FlatModel
+    from pdd_ray.models.networks.convnet import ConvNetSpec
 
     shape = (3, side, side)
     source = generator(0, "benchmark")

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from pdd_ray.configuration.methods import DcSpec, DmSpec, IdcSpec
+    from pdd_ray.configuration.methods.distribution_matching import DmSpec
+    from pdd_ray.configuration.methods.gradient_matching import DcSpec, IdcSpec
     from pdd_ray.methods.base import StageInputs
 
     Turn = Callable[[float], None]
@@ -96,7 +97,6 @@ def inputs_of(run: Run) -> StageInputs:
     """Return the inputs of a stage on random images, with as many as a batch takes per class."""
     import torch
 
-    from pdd_ray.configuration.model import ConvNetSpec
     from pdd_ray.core.seeding import generator
     from pdd_ray.data.dataset import Dataset
     from pdd_ray.data.multi_formation import decode, decode_labels
@@ -105,6 +105,7 @@ def inputs_of(run: Run) -> StageInputs:
     from pdd_ray.methods.base import StageInputs
     from pdd_ray.models.factory import create_model
     from pdd_ray.models.flat import FlatModel
+    from pdd_ray.models.networks.convnet import ConvNetSpec
 
     shape, source = (3, SIDE, SIDE), generator(0, "images")
     labels = torch.arange(CLASSES).repeat_interleave(REAL[run.method] + 44)
@@ -135,7 +136,8 @@ def inputs_of(run: Run) -> StageInputs:
 
 def spec_of(run: Run) -> DcSpec | DmSpec | IdcSpec:
     """Return the paper's settings, with one update of the images per network."""
-    from pdd_ray.configuration.methods import DcSpec, DmSpec, IdcSpec
+    from pdd_ray.configuration.methods.distribution_matching import DmSpec
+    from pdd_ray.configuration.methods.gradient_matching import DcSpec, IdcSpec
 
     common: dict[str, Any] = {
         "iterations": run.updates,
@@ -325,7 +327,7 @@ def serve(run: Run, connection: Connection) -> None:
 def update(run: Run, inputs: StageInputs, turn: Turn) -> tuple[Tensor, Tensor]:
     """Make all updates of ``run``, and return the images before and after them."""
     from pdd_ray import training
-    from pdd_ray.configuration.methods import DcSpec, IdcSpec
+    from pdd_ray.configuration.methods.gradient_matching import DcSpec, IdcSpec
     from pdd_ray.methods.base import Partial
     from pdd_ray.methods.idc import first_images as first_of_idc
     from pdd_ray.methods.initial import first_images

@@ -8,6 +8,8 @@ import pytest
 # Small problems are slower on several threads, and much slower where others compute too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest.register_assert_rewrite("pdd_ray.testing.contract")
+
 DEFAULT_VECTORS = Path(__file__).resolve().parents[2] / "shared" / "vectors"
 
 

@@ -3,50 +3,40 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import json
 import re
 import shlex
-import sys
 import textwrap
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import torch
 import typer.main
-from pydantic import TypeAdapter
 
 from pdd_ray.cli.main import app
 from pdd_ray.configuration.experiment import ResourcesSpec, StepResources
 from pdd_ray.configuration.load import load_collection, load_sweep, presets, resolved
-from pdd_ray.configuration.methods import MethodSpec
-from pdd_ray.configuration.methods.base import DistillationSpec
-from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.configuration.method import DistillationSpec
+from pdd_ray.configuration.method_registry import METHODS
 from pdd_ray.configuration.recipes import RECIPES
 from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core import errors
 from pdd_ray.core.operations import KINDS
-from pdd_ray.data.dataset import Dataset
-from pdd_ray.data.pixels import Identity
-from pdd_ray.data.synthetic_set import empty_set
-from pdd_ray.methods.base import Partial, StageInputs
-from pdd_ray.methods.stage import METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import ModuleType
 
     from pdd_ray.core.identities import Json
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 METHOD_PAGES = ROOT / "docs/methods"
-DOCUMENTS = [*TEXTS, *sorted((ROOT / "docs").glob("*.md")), *sorted(METHOD_PAGES.glob("*.md"))]
+PAGES = ("docs", "docs/methods", "docs/extending")
+DOCUMENTS = [*TEXTS, *(path for page in PAGES for path in sorted((ROOT / page).glob("*.md")))]
 FOLDERS = ("analysis", "benchmarks", "docs", "pdd_ray", "sweeps", "tests", ".ci")
-EXAMPLE = "pdd_ray/methods/class_means.py"
-"""The file that docs/adding_a_method.md has its reader write."""
+EXAMPLE = "pdd_ray/training/diversity.py"
+"""The file that docs/extending/step.md has its reader write."""
 COMMANDS = typer.main.get_command(app)
 
 
@@ -235,7 +225,7 @@ def _cited_sections(source: str, citation: str) -> list[str]:
     return [found for numbers in lists for found in re.findall(number, numbers)]
 
 
-SPECS = {name: type(TypeAdapter(MethodSpec).validate_python({"name": name})) for name in METHODS}
+SPECS = METHODS
 """The configuration of every method."""
 
 
@@ -314,65 +304,3 @@ def test_the_table_of_recipes_is_true():
         assert int(batch) == recipe.training.get("batch_size", 256)
         assert (momentum == "emptied") == bool(recipe.training.get("reset_momentum_at_decay"))
         assert (int(epochs), int(transition)) == (recipe.epochs, recipe.transition_epochs)
-
-
-def test_the_example_method_makes_images_of_each_class(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def module(name: str, source: str) -> ModuleType:
-        """Return a module with this source, found under its name by dataclasses and pydantic."""
-        (tmp_path / f"{name}.py").write_text(source, encoding="utf-8")
-        monkeypatch.delitem(sys.modules, name, raising=False)
-        return importlib.import_module(name)
-
-    monkeypatch.syspath_prepend(str(tmp_path))
-    spec, union, method, table = blocks(ROOT / "docs/adding_a_method.md", "python")
-    header = "\n".join(
-        [
-            "from typing import Annotated, ClassVar, Literal",
-            "from pydantic import Field",
-            "from pdd_ray.configuration.methods import RandomCoresetSpec, TrajectoryMatchingSpec",
-            "from pdd_ray.configuration.methods.base import MethodTraits",
-        ]
-    )
-    specs = module("example_specs", f"{header}\n\n\n{spec}\n{union}")
-    means = module("example_class_means", method)
-    configured = TypeAdapter(specs.MethodSpec).validate_python(
-        {"name": "class_means", "averaged": 2}
-    )
-    entries = module("example_table", table).METHODS
-    assert entries["mtt"] == METHODS["mtt"]
-    place, _, name = entries["class_means"].partition(":")
-    assert f"{place.replace('.', '/')}.py" == EXAMPLE
-    assert configured.recipe in RECIPES
-    inputs = _inputs()
-    outcomes = [
-        getattr(means, name)(configured).distill(inputs, Partial(tmp_path), None) for _ in range(2)
-    ]
-    assert outcomes[0].labels.tolist() == [0, 0, 1, 1]
-    assert outcomes[0].images.shape == (4, 1, 2, 2)
-    # images of class c are c everywhere, so their means are too
-    assert outcomes[0].images.mean(dim=(1, 2, 3)).tolist() == [0.0, 0.0, 1.0, 1.0]
-    assert torch.equal(outcomes[0].images, outcomes[1].images)
-
-
-def _inputs() -> StageInputs:
-    labels = torch.arange(2).repeat_interleave(6)
-    images = labels.float().view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
-    dataset = Dataset(
-        *(images, labels) * 3,
-        classes=("zero", "one"),
-        pixels=Identity(),
-        fingerprint="",
-        source="digits",
-    )
-    return StageInputs(
-        dataset=dataset,
-        previous=empty_set((1, 2, 2), dataset.classes, "none", ""),
-        images_per_class=2,
-        model=ConvNetSpec(),
-        experts=(),
-        held_out=(),
-        seed=0,
-        device="cpu",
-    )

@@ -27,10 +27,10 @@ from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdd_ray.configuration.data import DataSpec
     from pdd_ray.configuration.sweep import SweepSpec
     from pdd_ray.core.store import Store
     from pdd_ray.data.facts import DataFacts
+    from pdd_ray.data.spec import DataSpec
     from pdd_ray.runtime.interface import Display
 
 

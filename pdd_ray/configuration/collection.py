@@ -2,7 +2,7 @@
 
 from pydantic import Field, field_validator
 
-from pdd_ray.configuration.base import FrozenModel
+from pdd_ray.core.frozen_model import FrozenModel
 
 
 class CollectionSpec(FrozenModel):

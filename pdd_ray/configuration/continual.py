@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from pdd_ray.configuration.base import FrozenModel
 from pdd_ray.configuration.recipes import RecipeName
+from pdd_ray.core.frozen_model import FrozenModel
 
 
 class ContinualSpec(FrozenModel):

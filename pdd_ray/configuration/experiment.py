@@ -4,13 +4,10 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pdd_ray.configuration.base import FrozenModel
 from pdd_ray.configuration.continual import ContinualSpec
-from pdd_ray.configuration.data import DataSpec
-from pdd_ray.configuration.methods import CafeSpec, IdcSpec, MethodSpec, TrajectoryMatchingSpec
-from pdd_ray.configuration.methods.base import DistillationSpec
-from pdd_ray.configuration.misplaced import MisplacedError, problem_at
-from pdd_ray.configuration.model import ConvNetSpec, ModelSpec
+from pdd_ray.configuration.method import DistillationSpec
+from pdd_ray.configuration.method_registry import MethodSpec
+from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
 from pdd_ray.configuration.recipes import RECIPES, RecipeName
 from pdd_ray.configuration.training import (
     EvaluationSpec,
@@ -19,7 +16,12 @@ from pdd_ray.configuration.training import (
     SyntheticTrainingSpec,
     TransitionSpec,
 )
+from pdd_ray.core.frozen_model import FrozenModel
 from pdd_ray.core.identities import Json
+from pdd_ray.core.misplaced import MisplacedError, problem_at
+from pdd_ray.data.spec import DataSpec
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.registry import ModelSpec
 
 
 class StageSpec(FrozenModel):
@@ -100,15 +102,13 @@ class ExperimentSpec(FrozenModel):
                 f"{len(self.stages)}",
                 "stages",
             )
+        if problem := method.problem_with(self.model):
+            raise MisplacedError(problem, "model")
         if not isinstance(method, DistillationSpec):
             return
         if method.update_previous and not method.conditioning:
             msg = "earlier images are updated together with the new ones: not without conditioning"
             raise MisplacedError(msg, "method", "update_previous")
-        features = isinstance(method, IdcSpec) and method.match == "features"
-        if (isinstance(method, CafeSpec) or features) and self.model.name != "convnet":
-            msg = f"method {name!r} matches outputs of the blocks of a ConvNet; this is another"
-            raise MisplacedError(msg, "model")
 
     def _check_continual(self) -> None:
         """Refuse modes of evaluation that continual learning does not have."""

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ValidationError
 from pdd_ray.configuration.document import Node
 from pdd_ray.configuration.experiment import EqualStagesSpec, ExperimentSpec
 from pdd_ray.configuration.merge import DEFAULT_NAMES, merge, with_names
-from pdd_ray.configuration.misplaced import MisplacedError
 from pdd_ray.configuration.stages import changes, without_changes
 from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.misplaced import MisplacedError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

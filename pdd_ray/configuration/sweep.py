@@ -4,10 +4,9 @@ from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pdd_ray.configuration.base import FrozenModel
 from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec
-from pdd_ray.configuration.misplaced import MisplacedError
-from pdd_ray.configuration.model import has_batch_norm
+from pdd_ray.core.frozen_model import FrozenModel
+from pdd_ray.core.misplaced import MisplacedError
 
 
 class ChoiceSpec(FrozenModel):
@@ -59,7 +58,7 @@ class SweepSpec(ExperimentSpec):
     @model_validator(mode="after")
     def _classes_can_be_sharded(self) -> Self:
         shards = self.resources.class_shards
-        if shards > 1 and has_batch_norm(self.model):
+        if shards > 1 and self.model.has_batch_norm:
             msg = f"norm 'batch' ties the classes together: no {shards} class_shards"
             raise MisplacedError(msg, "resources", "class_shards")
         return self

@@ -4,10 +4,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from pdd_ray.configuration.base import FrozenModel
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.configuration.recipes import RECIPES, RecipeName
 from pdd_ray.configuration.strategies import RULES, Rule, check_rule_strategy
+from pdd_ray.core.frozen_model import FrozenModel
+from pdd_ray.models.registry import ModelSpec
 
 Mode = Literal["progressive", "union", "sequential", "full"]
 Schedule = Literal["drop", "milestones", "late_milestones"]

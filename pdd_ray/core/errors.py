@@ -20,6 +20,10 @@ class DataError(ConfigError):
     """A data set is missing, incomplete or not readable."""
 
 
+class ExtensionError(ConfigError):
+    """An installed package adds a method, a network or a data source that can't be used."""
+
+
 class ResourceError(PddError):
     """The machine or cluster cannot give what a step asks for."""
 

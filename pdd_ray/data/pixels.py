@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.configuration.data import DataSpec
+    from pdd_ray.data.spec import DataSpec
 
 CHUNK = 256
 """Images that are converted to float64 at once: few, so that memory is reused, not mapped anew."""

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pdd_ray.configuration.data import DataSpec
-    from pdd_ray.data.reading import RawSplit
+    from pdd_ray.data.source import RawSplit
+    from pdd_ray.data.spec import DataSpec
 
 LUMA = (19595, 38470, 7471)
 """Weights of R, G and B in gray, times 65536 (ITU-R BT.601, as Pillow rounds them)."""

@@ -1,8 +1,9 @@
 """The shape of images after preparation, from what the data set holds and its configuration."""
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError
 from pdd_ray.data.content import Content
+from pdd_ray.data.source_registry import SOURCES
+from pdd_ray.data.spec import DataSpec
 
 
 def prepared_shape(spec: DataSpec, content: Content) -> tuple[int, int, int]:
@@ -25,14 +26,14 @@ def prepared_shape(spec: DataSpec, content: Content) -> tuple[int, int, int]:
 def prepared_channels(spec: DataSpec, content: Content) -> int:
     """Return the number of channels after preparation: 1 or 3.
 
-    Tiny-ImageNet has some gray images, so it is read as RGB if ``channels`` is ``keep``.
+    A source with some gray images (Tiny-ImageNet) is read as RGB if ``channels`` is ``keep``.
 
     Raises:
         DataError: if images differ and ``channels`` is ``keep``, or have alpha.
     """
     if spec.channels == "gray":
         return 1
-    if spec.channels == "rgb" or spec.source == "tiny_imagenet":
+    if spec.channels == "rgb" or SOURCES[spec.source].as_rgb:
         return 3
     first, *others = content.channels
     if others:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError
 from pdd_ray.data.content import read_entry
 from pdd_ray.data.dataset import Dataset, load_dataset, only_classes, save_dataset
 from pdd_ray.data.facts import DataFacts, location_path, read_facts
 from pdd_ray.data.pixels import fit_pixel_transform, transform_in_chunks
 from pdd_ray.data.preparation import prepare_pixels
-from pdd_ray.data.reading import read_splits
+from pdd_ray.data.spec import DataSpec
 from pdd_ray.data.split import validation_split
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdd_ray.core.steps import StepContext
-    from pdd_ray.data.reading import RawSplit
+    from pdd_ray.data.source import RawSplit
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ def run(context: StepContext) -> None:
         DataError: if it can't be read, or has changed since the plan was made.
     """
     spec, facts = _locate(context.config, context.facts)
-    train, test = read_splits(spec)
+    train, test = spec.open().read()
     _check_counts("training", train, facts.train_counts)
     _check_counts("test", test, facts.test_counts)
     context.progress({"fraction": 0.1})

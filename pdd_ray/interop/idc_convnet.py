@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.errors import FormatError
+from pdd_ray.models.networks.convnet import ConvNetSpec
 
 
 def idc_convnet_names(spec: ConvNetSpec) -> dict[str, str]:

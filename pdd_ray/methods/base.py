@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.data.dataset import Dataset
     from pdd_ray.data.synthetic_set import SyntheticSet
+    from pdd_ray.models.registry import ModelSpec
     from pdd_ray.training.trajectories import Trajectory
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, cast
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.dm import SiameseDraws
@@ -27,7 +26,7 @@ from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.models.plan import plan_network
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.loop import Sgd, TrainingState, accuracy, random_batches, train
 
 if TYPE_CHECKING:
@@ -36,12 +35,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from pdd_ray.configuration.methods.distribution_matching import CafeSpec
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.methods.dm import ClassBatches, GroupBatches
     from pdd_ray.methods.draws import DrawState
     from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
     Tensors = tuple[Tensor, ...]
 
@@ -150,7 +149,7 @@ def cafe_weights(spec: CafeSpec, model: ModelSpec, shape: Shape) -> CafeWeights:
     """
     growth = 1.0
     if spec.scale_distances:
-        first = plan_network(model, shape).convolutions[0]
+        first = model.plan(shape).convolutions[0]
         growth = first.height * first.width / REFERENCE_SIDE**2
     return CafeWeights(
         early=spec.early_weight / growth,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from pdd_ray.configuration.model import has_batch_norm
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.class_tasks import ClassTask
@@ -137,7 +136,7 @@ class _Stage:
         return ClassTask(label, real, state.images[self.canvas.members(label)], augmentation)
 
     def _statistics(self, model: nn.Module, draw: int, outer: int) -> dict[str, Tensor] | None:
-        if not has_batch_norm(self.inputs.model):
+        if not self.inputs.model.has_batch_norm:
             return None
         sources = [self._source("statistics", draw, outer, label) for label in range(len(self))]
         chosen = [

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.configuration.model import has_batch_norm
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, ClassTask
@@ -30,11 +29,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pdd_ray.configuration.methods.distribution_matching import CafeSpec, DmSpec
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.draws import DrawState
     from pdd_ray.methods.stage_images import StageImages
     from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
 
 class Dm:
@@ -167,7 +166,7 @@ class SiameseDraws:
             inputs.dataset.train_images,
             canvas.frozen,
             canvas.frozen_labels,
-            together=has_batch_norm(inputs.model),
+            together=inputs.model.has_batch_norm,
         )
 
     def first_images(self) -> Tensor:

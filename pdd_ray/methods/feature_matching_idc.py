@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.configuration.model import has_batch_norm
 from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.models.compilation import compiled
@@ -21,9 +20,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
 
 def squared_distance(mean: Tensor, target: Tensor) -> Tensor:
@@ -80,7 +79,7 @@ class FeatureMatcher:
             frozen,
             self._prepare(images),
             task.subsample,
-            together=has_batch_norm(self._model),
+            together=self._model.has_batch_norm,
             fixed_sizes=self._compile,
         )
         with torch.no_grad():

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import functional_call
 
-from pdd_ray.configuration.model import has_batch_norm
 from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.class_tasks import ClassTask
     from pdd_ray.methods.gradient_distance import GradientDistance
     from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
     Tensors = tuple[Tensor, ...]
     Statistics = Mapping[str, Tensor]
@@ -254,7 +253,7 @@ def _functions(
         skeleton.eval()
     else:
         _keep_no_statistics(skeleton)
-    coupled = has_batch_norm(model) and not fixed_statistics
+    coupled = model.has_batch_norm and not fixed_statistics
     return _Functions(skeleton, distance, coupled=coupled, compile=compile)
 
 

@@ -13,8 +13,9 @@ from pdd_ray.models.flat import FlatModel
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from pdd_ray.configuration.model import ConvNetSpec, ModelSpec
+    from pdd_ray.models.networks.convnet import ConvNetSpec
     from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
 
 class Embedding:

@@ -7,11 +7,9 @@ import time
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
 from torchvision.utils import save_image
 
-from pdd_ray.configuration.methods import MethodSpec
-from pdd_ray.configuration.model import ModelSpec
+from pdd_ray.configuration.method_registry import MethodSpec, read_method
 from pdd_ray.core.artifact_files import CURVES, OUTCOME, PICTURE
 from pdd_ray.core.files import write_json
 from pdd_ray.data.dataset import load_dataset, with_test_split_for_choices
@@ -20,6 +18,7 @@ from pdd_ray.data.synthetic_set import empty_set, load_synthetic_set
 from pdd_ray.methods.base import Partial, StageInputs
 from pdd_ray.methods.tensorboard import StageWriter
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.registry import ModelSpec, read_network
 from pdd_ray.training.features import load_features
 from pdd_ray.training.scores import images_in_window, load_scores
 from pdd_ray.training.starts import random_start
@@ -37,24 +36,6 @@ if TYPE_CHECKING:
     from pdd_ray.data.synthetic_set import SyntheticSet
     from pdd_ray.methods.base import DistillationMethod, StageOutcome
 
-METHODS = {
-    "mtt": "pdd_ray.methods.trajectory_matching:TrajectoryMatching",
-    "dc": "pdd_ray.methods.dc:Dc",
-    "dsa": "pdd_ray.methods.dc:Dc",
-    "dm": "pdd_ray.methods.dm:Dm",
-    "cafe": "pdd_ray.methods.cafe:Cafe",
-    "cafe_dsa": "pdd_ray.methods.cafe:Cafe",
-    "idc": "pdd_ray.methods.idc:Idc",
-    "dream": "pdd_ray.methods.dream:Dream",
-    "random": "pdd_ray.methods.coresets.methods:RandomCoreset",
-    "herding": "pdd_ray.methods.coresets.methods:FeatureCoreset",
-    "k_center": "pdd_ray.methods.coresets.methods:FeatureCoreset",
-    "forgetting": "pdd_ray.methods.coresets.methods:ForgettingCoreset",
-}
-"""Where the method of each name is."""
-_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
-_METHOD: TypeAdapter[MethodSpec] = TypeAdapter(MethodSpec)
-
 
 def run(context: StepContext) -> None:
     """Make U_i, with the new set S_i made by the stage's method.
@@ -64,7 +45,7 @@ def run(context: StepContext) -> None:
     method, or a window of difficulty, needs them.
     """
     config = context.config
-    spec = _METHOD.validate_python(config["method"])
+    spec = read_method(config["method"])
     dataset = load_dataset(context.inputs["data"], context.device)
     if config.get("chosen_on") == "test":
         dataset = with_test_split_for_choices(dataset)
@@ -89,7 +70,7 @@ def run(context: StepContext) -> None:
 
 def create_method(spec: MethodSpec) -> DistillationMethod:
     """Return the method that ``spec`` configures."""
-    module, _, name = METHODS[spec.name].partition(":")
+    module, _, name = spec.code.partition(":")
     method: DistillationMethod = getattr(import_module(module), name)(spec)
     return method
 
@@ -185,7 +166,7 @@ class _Observer:
 
 def _stage_inputs(context: StepContext, dataset: Dataset, spec: MethodSpec) -> StageInputs:
     config, inputs = context.config, context.inputs
-    model = _MODEL.validate_python(config["model"])
+    model = read_network(config["model"])
     if "previous" in inputs:
         previous = load_synthetic_set(inputs["previous"])
     else:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.configuration.methods.base import DistillationSpec
+    from pdd_ray.configuration.method import DistillationSpec
     from pdd_ray.methods.base import StageInputs
 
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.configuration.methods import TrajectoryMatchingSpec
-    from pdd_ray.configuration.model import ModelSpec
+    from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs
+    from pdd_ray.models.registry import ModelSpec
 
 PARTIAL_FILE = "trajectory_matching.safetensors"
 CURVES = ("loss", "step_size", "student_loss")

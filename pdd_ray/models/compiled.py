@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
 
 @lru_cache

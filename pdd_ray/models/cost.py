@@ -1,7 +1,7 @@
 """Parameters and arithmetic of a network, known without torch."""
 
-from pdd_ray.configuration.model import ModelSpec
-from pdd_ray.models.plan import Convolution, Shape, plan_network
+from pdd_ray.models.plan import Convolution, Shape
+from pdd_ray.models.registry import ModelSpec
 
 
 def parameter_count(spec: ModelSpec, shape: Shape, num_classes: int) -> int:
@@ -10,7 +10,7 @@ def parameter_count(spec: ModelSpec, shape: Shape, num_classes: int) -> int:
     Raises:
         ConfigError: the network cannot process images of this size.
     """
-    plan = plan_network(spec, shape)
+    plan = spec.plan(shape)
     biases = sum(layer.channels_out for layer in plan.convolutions if layer.bias)
     convolutions = biases + sum(map(_weights, plan.convolutions))
     linear = sum((inputs + 1) * outputs for inputs, outputs in plan.hidden)
@@ -26,7 +26,7 @@ def forward_operations(spec: ModelSpec, shape: Shape, num_classes: int) -> float
     Raises:
         ConfigError: the network cannot process images of this size.
     """
-    plan = plan_network(spec, shape)
+    plan = spec.plan(shape)
     convolutions = sum(layer.height * layer.width * _weights(layer) for layer in plan.convolutions)
     linear = sum(inputs * outputs for inputs, outputs in plan.hidden)
     return 2.0 * (convolutions + linear + plan.features * num_classes)

@@ -1,12 +1,12 @@
-"""IDC's DenseNet-BC for small images (Huang et al. 2017)."""
+"""The modules of IDC's DenseNet-BC for small images (Huang et al. 2017)."""
 
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
 
+from pdd_ray.models.networks.densenet import BOTTLENECK, DENSE_LAYERS, GROWTH
 from pdd_ray.models.plan import NetworkPlan
-from pdd_ray.models.plans.densenet import BOTTLENECK, DENSE_LAYERS, GROWTH
 
 
 class DenseLayer(nn.Module):

@@ -1,15 +1,16 @@
-"""Networks from their configuration."""
+"""Networks with values, and the shapes of their parameters, from their configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
-from pdd_ray.configuration.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
-from pdd_ray.models.convnet import build_convnet
-from pdd_ray.models.densenet import build_densenet
-from pdd_ray.models.initialise import initialise, initialise_he
-from pdd_ray.models.plain import build_plain
-from pdd_ray.models.plan import Shape, plan_network
-from pdd_ray.models.resnet import build_resnet
+if TYPE_CHECKING:
+    from torch import nn
+
+    from pdd_ray.models.plan import Shape
+    from pdd_ray.models.registry import ModelSpec
 
 
 def create_model(
@@ -32,10 +33,7 @@ def create_model(
         ConfigError: the network cannot process images of this size.
     """
     model = _build(spec, shape, num_classes).to_empty(device="cpu")
-    if isinstance(spec, ResNetSpec) and spec.family != "mtt":
-        initialise_he(model, generator)
-    else:
-        initialise(model, generator)
+    spec.initialise(model, generator)
     return model
 
 
@@ -50,12 +48,5 @@ def parameter_shapes(spec: ModelSpec, shape: Shape, num_classes: int) -> dict[st
 
 
 def _build(spec: ModelSpec, shape: Shape, num_classes: int) -> nn.Sequential:
-    plan = plan_network(spec, shape)
     with torch.device("meta"):
-        if isinstance(spec, ConvNetSpec):
-            return build_convnet(spec, plan, num_classes)
-        if isinstance(spec, ResNetSpec):
-            return build_resnet(spec, plan, shape, num_classes)
-        if isinstance(spec, DenseNetSpec):
-            return build_densenet(plan, num_classes)
-        return build_plain(spec, plan, num_classes)
+        return spec.build(shape, num_classes)

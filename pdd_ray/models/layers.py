@@ -5,8 +5,7 @@ from typing import Final
 
 from torch import nn
 
-from pdd_ray.configuration.model import Norm
-from pdd_ray.models.plans.parts import GROUPS, Convolution
+from pdd_ray.models.plan import GROUPS, Convolution, Norm
 
 NormFactory = Callable[[int, int, int], nn.Module]
 

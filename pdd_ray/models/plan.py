@@ -1,25 +1,62 @@
-"""The layers and feature maps of a network, known without torch."""
+"""NetworkPlan: the layers and feature maps of a network, known without torch."""
 
-from pdd_ray.configuration.model import ConvNetSpec, DenseNetSpec, ModelSpec, ResNetSpec
-from pdd_ray.models.plans.convnet import plan_convnet
-from pdd_ray.models.plans.densenet import plan_densenet
-from pdd_ray.models.plans.parts import Convolution, NetworkPlan, Shape
-from pdd_ray.models.plans.plain import plan_plain
-from pdd_ray.models.plans.resnet import plan_resnet
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
 
-__all__ = ["Convolution", "NetworkPlan", "Shape", "plan_network"]
+Norm = Literal["instance", "batch", "layer", "group", "none"]
+"""Normalisation after a convolution."""
+
+GROUPS: Final = 4
+"""Groups of norm `group` (DC's ConvNet variants, Zhao et al. 2021, supplementary)."""
+
+Shape = tuple[int, int, int]
+"""Channels, height, width of an image."""
 
 
-def plan_network(spec: ModelSpec, shape: Shape) -> NetworkPlan:
-    """Return the layers of the network ``spec`` for images of ``shape``.
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution; ``height`` and ``width`` are those of its output map."""
 
-    Raises:
-        ConfigError: the network cannot process images of this size.
+    channels_in: int
+    channels_out: int
+    kernel: int
+    stride: int
+    padding: int
+    height: int
+    width: int
+    bias: bool
+
+
+@dataclass(frozen=True)
+class NetworkPlan:
+    """The layers that have parameters.
+
+    Attributes:
+        convolutions: in order of execution.
+        features: number of inputs of the classifier.
+        norm_parameters: number of scales and shifts of all normalisations.
+        hidden: inputs and outputs of the linear layers between convolutions and classifier.
     """
-    if isinstance(spec, ConvNetSpec):
-        return plan_convnet(spec, shape)
-    if isinstance(spec, ResNetSpec):
-        return plan_resnet(spec, shape)
-    if isinstance(spec, DenseNetSpec):
-        return plan_densenet(shape)
-    return plan_plain(spec, shape)
+
+    convolutions: tuple[Convolution, ...]
+    features: int
+    norm_parameters: int
+    hidden: tuple[tuple[int, int], ...] = ()
+
+
+def norm_parameters(norm: Norm, convolutions: Iterable[Convolution]) -> int:
+    """Return the scales and shifts of one normalisation after each of ``convolutions``."""
+    if norm == "none":
+        return 0
+    if norm == "layer":
+        return sum(2 * item.channels_out * item.height * item.width for item in convolutions)
+    return sum(2 * item.channels_out for item in convolutions)
+
+
+def too_small(network: str, shape: Shape, side: int) -> str:
+    """Return the message that images of ``shape`` are below ``side`` pixels for ``network``."""
+    return (
+        f"images of shape {shape} are too small for {network}, which needs at least {side} pixels "
+        "a side; use larger images or a ConvNet"
+    )

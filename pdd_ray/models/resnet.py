@@ -1,21 +1,21 @@
-"""ResNet-10 and ResNet-18 in the families of the PDD paper's Table 2 and of IDC's ImageNet."""
+"""The modules of ResNets in the families of the PDD paper's Table 2 and of IDC's ImageNet."""
 
 from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from pdd_ray.configuration.model import ResNetSpec
 from pdd_ray.models.layers import NORMS
-from pdd_ray.models.plan import NetworkPlan, Shape
-from pdd_ray.models.plans.resnet import (
+from pdd_ray.models.networks.resnet import (
     MTT_POOL,
     WIDTHS,
     Block,
+    ResNetSpec,
     Stem,
     head_of,
     stages_of,
     stem_of,
 )
+from pdd_ray.models.plan import NetworkPlan, Shape
 
 
 class BasicBlock(nn.Module):

@@ -5,32 +5,18 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pdd_ray.configuration.methods import (
-    CafeSpec,
-    DcSpec,
-    DmSpec,
-    IdcSpec,
-    MethodSpec,
-    TrajectoryMatchingSpec,
-)
+from pdd_ray.configuration.method import FORWARD_BACKWARD, StageSize
 from pdd_ray.core.steps import Cost
 from pdd_ray.models.cost import forward_operations, parameter_count
-from pdd_ray.models.plan import plan_network
 
 if TYPE_CHECKING:
     from pdd_ray.configuration.experiment import ExperimentSpec
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.data.facts import DataFacts
+    from pdd_ray.models.registry import ModelSpec
 
 FLOAT_BYTES = 4
-FORWARD_BACKWARD = 3.0
-"""A training step costs about three forward passes."""
-ADJOINT_STEP = 12.0
-"""Roll-out (3), recomputation with graph (3) and double backward (6), in forward passes."""
-DOUBLE_BACKWARD = 9.0
-"""A gradient with graph (3) and the backward pass through it (6), in forward passes."""
-CAFE_UPDATES = 12.0
-"""Image updates, each with some epochs of the network, that a network of CAFE is used for."""
+LEAST_OPERATIONS = 1e6
+"""Of a stage, whatever its method says of itself."""
 PROCESS_BYTES = 7e8
 """A worker process with torch loaded."""
 ACTIVATION_COPIES = 12.0
@@ -88,25 +74,15 @@ class Costs:
         """
         method = self.spec.stage_method(stage)
         decoded = method.formation**2
-        disk = (1 + decoded) * self._union(stage) / decoded * self.image_bytes
-        if not isinstance(method, TrajectoryMatchingSpec):
-            images = self._images_of_draws(method, stage)
-            batch = getattr(method, "real_batch_size", 0)
-            processes = class_shards if isinstance(method, DcSpec | DmSpec | IdcSpec) else 1
-            memory = self._memory(batch, self.forward, processes)
-            operations = max(1e6, images * self.forward)
-            return Cost(operations=operations, disk=disk, memory=memory)
-        new_images = self.classes * self.spec.stages[stage - 1].images_per_class
-        batch = min(method.batch_size or new_images, self._union(stage))
-        matching = method.iterations * method.inner_steps * batch * ADJOINT_STEP
-        candidates = method.iterations / method.selection.every + 1
-        training = (method.selection.epochs + 1) * self._union(stage) * FORWARD_BACKWARD
-        selection = candidates * method.selection.networks * training
-        parameters = method.inner_steps * self.parameters * FLOAT_BYTES
+        per_class = self.spec.stages[stage - 1].images_per_class
+        size = StageSize(per_class, self.classes, self._union(stage))
+        memory = self._memory(
+            method.images_at_once(size), self.forward, class_shards if method.class_sharded else 1
+        )
         return Cost(
-            operations=(matching + selection) * self.forward,
-            disk=disk,
-            memory=self._memory(batch, self.forward) + parameters,
+            operations=max(LEAST_OPERATIONS, method.forward_passes(size) * self.forward),
+            disk=(1 + decoded) * size.union / decoded * self.image_bytes,
+            memory=memory + method.kept_networks * self.parameters * FLOAT_BYTES,
         )
 
     def evaluation(self, model: ModelSpec, mode: str, stages: int, epochs: int) -> Cost:
@@ -163,32 +139,8 @@ class Costs:
 
     def features(self) -> Cost:
         """Estimate embedding the real images."""
-        disk = self.train * FLOAT_BYTES * plan_network(self.spec.model, self.shape).features
+        disk = self.train * FLOAT_BYTES * self.spec.model.plan(self.shape).features
         return Cost(operations=self.train * self.forward, disk=disk, memory=PROCESS_BYTES + disk)
-
-    def _images_of_draws(self, method: MethodSpec, stage: int) -> float:
-        """Return the passes of one image that the networks of ``stage`` take, forward only."""
-        stored = self.spec.stages[stage - 1].images_per_class
-        new, union = stored * method.formation**2, self._union(stage) / self.classes
-        if isinstance(method, DcSpec):
-            outer, inner = method.loops(stored)
-            update = FORWARD_BACKWARD * (method.real_batch_size + union) + DOUBLE_BACKWARD * new
-            training = FORWARD_BACKWARD * (outer - 1) / outer * inner * union
-            return method.iterations * outer * self.classes * (update + training)
-        if isinstance(method, IdcSpec):
-            synthetic = min(new, method.synthetic_batch_size)
-            real = FORWARD_BACKWARD * (method.real_batch_size + method.synthetic_batch_size)
-            sweep = self.classes * (real + DOUBLE_BACKWARD * synthetic)
-            training = FORWARD_BACKWARD * method.network_images
-            return method.iterations * method.inner_loop * (sweep + training)
-        if isinstance(method, DmSpec):
-            update = method.real_batch_size + union + FORWARD_BACKWARD * new
-            return method.iterations * self.classes * update
-        if isinstance(method, CafeSpec):
-            update = method.real_batch_size + method.query_images + FORWARD_BACKWARD * union
-            updates = method.iterations * CAFE_UPDATES
-            return updates * self.classes * update
-        return 0.0
 
     def _union(self, stages: int) -> int:
         """Return the number of images of U_stages that networks train on."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.continual import ContinualSpec
     from pdd_ray.configuration.expand import Experiment
     from pdd_ray.configuration.experiment import ResourcesSpec
-    from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.core.identities import Json
     from pdd_ray.core.steps import Step
     from pdd_ray.data.facts import DataFacts
+    from pdd_ray.models.registry import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ class _EvaluationPlanner:
         training = self.spec.evaluation.full_data
         for network in range(self.spec.evaluation.networks):
             config: dict[str, Json] = {
-                "training": training.to_json(),
-                "model": model.to_json(),
+                "training": training.identity(),
+                "model": model.identity(),
                 "network": network,
                 "seed": self.experiment.seed,
             }
@@ -143,8 +143,8 @@ class _EvaluationPlanner:
         if mode != "union" and stages > 1:
             inputs["previous"] = self.evaluation(mode, model, network, stages - 1, epochs)
         config: dict[str, Json] = {
-            "training": self.spec.evaluation_training(epochs).to_json(),
-            "model": model.to_json(),
+            "training": self.spec.evaluation_training(epochs).identity(),
+            "model": model.identity(),
             "network": network,
             "seed": self.experiment.seed,
             # the first stage is the same in all modes, and is shared by them
@@ -240,15 +240,15 @@ class _ContinualPlanner:
         if self.spec.protocol == "B" and phase > 1:
             inputs["previous"] = self.evaluation(mode, model, network, phase - 1)
         config: dict[str, Json] = {
-            "training": spec.evaluation_training(epochs).to_json(),
-            "model": model.to_json(),
+            "training": spec.evaluation_training(epochs).identity(),
+            "model": model.identity(),
             "network": network,
             "seed": self.experiment.seed,
             "classes": [list(classes) for classes in self.classes],
             "phase": phase,
             "progressive": mode == "progressive",
             "carry_momentum": spec.evaluation.carry_momentum,
-            "continual": self.spec.to_json(),
+            "continual": self.spec.identity(),
         }
         return self.whole.step(
             operations.CONTINUAL_EVALUATION,

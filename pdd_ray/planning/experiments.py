@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pdd_ray.configuration.methods import DreamSpec, TrajectoryMatchingSpec
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.data.facts import validation_counts
 
@@ -45,11 +44,10 @@ def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
                 "slice); lower images_per_class"
             )
             raise ConfigError(msg)
-        clusters = method.clusters if isinstance(method, DreamSpec) else 0
-        if clusters > smallest:
+        if method.clusters > smallest:
             msg = (
-                f"experiment {experiment_id(experiment)} makes {clusters} clusters of every class, "
-                f"class {name!r} has {smallest} train images; lower method.real_batch_size"
+                f"experiment {experiment_id(experiment)} makes {method.clusters} clusters of every "
+                f"class, class {name!r} has {smallest} train images; lower method.real_batch_size"
             )
             raise ConfigError(msg)
     _check_length(experiment)
@@ -59,9 +57,7 @@ def _check_length(experiment: Experiment) -> None:
     spec = experiment.spec
     for stage in range(1, len(spec.stages) + 1):
         method = spec.stage_method(stage)
-        if not isinstance(method, TrajectoryMatchingSpec) or (stage > 1 and method.transition):
-            continue  # later experts are as long as their stage needs
-        needed = method.start_offset(stage) + method.trajectory_epochs
+        needed = method.first_stage_epochs(stage)
         if spec.experts.epochs < needed:
             msg = (
                 f"experiment {experiment_id(experiment)} has experts of {spec.experts.epochs} "

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.configuration.method import DistillationSpec
 from pdd_ray.core import operations
 from pdd_ray.core.steps import Cost, Resources, Step
 from pdd_ray.data.facts import step_config
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.configuration.expand import Experiment
     from pdd_ray.configuration.experiment import ResourcesSpec, StepResources
-    from pdd_ray.configuration.methods import MethodSpec
+    from pdd_ray.configuration.method_registry import MethodSpec
     from pdd_ray.core.identities import Json
     from pdd_ray.core.operations import Operation
     from pdd_ray.data.facts import DataFacts
@@ -56,7 +56,7 @@ class StagePlanner:
         self.resources = resources
         self.name = name
         self.costs = costs.Costs(self.spec, facts)
-        self._model = self.spec.model.to_json()
+        self._model = self.spec.model.identity()
         self._given_data = data
         # Made once each: otherwise planning would take time exponential in the stages.
         self.data = cache(self._data)
@@ -83,7 +83,7 @@ class StagePlanner:
         per_class = self.spec.stages[stage - 1].images_per_class
         inputs: dict[str, Step] = {"data": self.data()}
         config: dict[str, Json] = {
-            "method": method.to_json(),
+            "method": method.identity(),
             "model": self._model,
             "images_per_class": per_class,
             "seed": self.experiment.seed,
@@ -127,7 +127,7 @@ class StagePlanner:
     def _scores(self) -> Step:
         """Return the forgetting scores of the real images."""
         config: dict[str, Json] = {
-            "forgetting": self.spec.forgetting.to_json(),
+            "forgetting": self.spec.forgetting.identity(),
             "model": self._model,
             "seed": self.experiment.seed,
         }
@@ -150,7 +150,7 @@ class StagePlanner:
             operations.START,
             f"stage{stage}/start{chain}",
             {
-                "transition": self.spec.transition_training().to_json(),
+                "transition": self.spec.transition_training().identity(),
                 "model": self._model,
                 "seed": self.experiment.seed,
                 "chain": chain,
@@ -170,7 +170,7 @@ class StagePlanner:
         if stage > 1 and not transition and not window:
             return self.expert(1, chain)
         epochs = expert_epochs(self.spec.experts.epochs, method, stage)
-        expert = self.spec.experts.to_json()
+        expert = self.spec.experts.identity()
         identity = {k: v for k, v in expert.items() if k not in ("count", "epochs")}
         inputs = {"data": self.data()}
         if transition:

@@ -11,24 +11,25 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.configuration.method import DistillationSpec
 from pdd_ray.core import artifact_files
 from pdd_ray.core.errors import DamagedArtifactError
 from pdd_ray.core.operations import EVALUATION, kind_of
 from pdd_ray.core.records import Record
 from pdd_ray.core.steps import Step, topological
+from pdd_ray.data.source_registry import SOURCES
 from pdd_ray.planning.evaluation_steps import PlannedEvaluation, planned_evaluations
 from pdd_ray.planning.experiments import check_experiment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pdd_ray.configuration.data import DataSpec
     from pdd_ray.configuration.expand import Experiment
     from pdd_ray.configuration.experiment import ResourcesSpec
     from pdd_ray.configuration.sweep import SweepSpec
     from pdd_ray.core.store import Store
     from pdd_ray.data.facts import DataFacts
+    from pdd_ray.data.spec import DataSpec
 
 FLOAT_BYTES = 4
 RESULTS = ("step_size", "test_accuracy", "validation_accuracy", "test_images")
@@ -144,7 +145,7 @@ def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:
 
 def _dataset_name(spec: DataSpec) -> str:
     """Return the source, or the name of the folder or file that somebody's own images are in."""
-    own = spec.root if spec.source in ("image_folder", "npz") else None
+    own = spec.root if SOURCES[spec.source].own_images else None
     return own.name.removesuffix(".npz") if own else spec.source
 
 

@@ -12,7 +12,7 @@ from pdd_analysis.fields import NOTHING, setting_key
 from pdd_analysis.published import Published, SettingComparison
 from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import load_sweep, presets
-from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.configuration.method import DistillationSpec
 from pdd_ray.core.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -14,7 +14,6 @@ import torch.nn.functional as F
 from pydantic import TypeAdapter
 
 from pdd_ray.configuration.continual import ContinualSpec
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.configuration.training import SyntheticTrainingSpec
 from pdd_ray.core.artifact_files import RESULT, TRAINED_NETWORK
 from pdd_ray.core.files import write_json
@@ -22,6 +21,7 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.data.dataset import load_dataset, only_classes
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
+from pdd_ray.models.registry import ModelSpec
 from pdd_ray.training.evaluation import tested
 from pdd_ray.training.loop import (
     PeriodicSave,

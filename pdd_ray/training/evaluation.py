@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.configuration.training import FullDataSpec, SyntheticTrainingSpec
 from pdd_ray.core.artifact_files import RESULT, TRAINED_NETWORK, TRAINING_CURVE
 from pdd_ray.core.files import write_json
@@ -21,6 +20,7 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
+from pdd_ray.models.registry import ModelSpec
 from pdd_ray.training.loop import (
     PeriodicSave,
     TrainingState,

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.configuration.training import ExpertSpec, SyntheticTrainingSpec
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.registry import ModelSpec
 from pdd_ray.training.loop import (
     PeriodicSave,
     Sgd,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import torch
 from pydantic import TypeAdapter
 
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.core.artifact_files import FEATURES
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
+from pdd_ray.models.registry import ModelSpec
 from pdd_ray.training.trajectories import last_network, open_trajectory
 
 if TYPE_CHECKING:

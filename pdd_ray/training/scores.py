@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from pydantic import TypeAdapter
 
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core.artifact_files import SCORE_SHARES, SCORES
 from pdd_ray.core.files import write_json
@@ -22,6 +21,7 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.models.factory import create_model
+from pdd_ray.models.registry import ModelSpec
 from pdd_ray.training.difficulty import in_window
 from pdd_ray.training.forgetting import ForgettingCounter, cumulative_fractions
 from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train

@@ -10,7 +10,7 @@ from pdd_ray.models.factory import create_model
 if TYPE_CHECKING:
     from torch import nn
 
-    from pdd_ray.configuration.model import ModelSpec
+    from pdd_ray.models.registry import ModelSpec
 
 
 def random_start(

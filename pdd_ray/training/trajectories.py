@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from pdd_ray.configuration.model import ModelSpec
+    from pdd_ray.models.registry import ModelSpec
 
 
 def save_trajectory(

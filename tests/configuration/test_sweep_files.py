@@ -61,15 +61,15 @@ def test_method_and_model_need_no_name(sweep_file: Write):
          "allowed: images_per_class, method"),
         ("model: {name: convne}",
          "sweep.yaml:2:9: model.name: unknown name 'convne'; did you mean 'convnet'? "
-         "allowed: convnet, resnet"),
+         "allowed: convnet, densenet"),
         ("seeds: [0, x]", "sweep.yaml:2:12: seeds[1]: should be a valid integer, got 'x'"),
         ("seeds: 3", "sweep.yaml:2:1: seeds: should be a list, got 3"),
         ("seeds: []", "sweep.yaml:2:1: seeds: should have at least 1 item, got []"),
         ("seeds: [1, 1]", "sweep.yaml:2:1: seeds: axis seeds repeats a value: [1, 1]"),
         ("data: digits",
          "sweep.yaml:2:1: data: should be a mapping with keys among source, root, download, "
-         "channels, resize, pool, preprocessing, zca_epsilon, validation_fraction, split_seed; "
-         "got 'digits'"),
+         "channels, resize, pool, preprocessing, zca_epsilon, validation_fraction, split_seed, "
+         "options; got 'digits'"),
         ("data: {source: cifar10}",
          "sweep.yaml:2:1: data: source 'cifar10' needs `root`, the folder or file that holds the "
          "images (data.root=PATH on the command line)"),

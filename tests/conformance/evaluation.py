@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pdd_ray.configuration.model import ConvNetSpec
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.augmentation.dsa import Draw
 from pdd_ray.training.augmentation.rules import Augmentation
 from pdd_ray.training.loop import (

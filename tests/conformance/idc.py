@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.data.pixels import Standardise
 from pdd_ray.interop.idc_convnet import idc_convnet_names
 from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
@@ -16,6 +15,7 @@ from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.methods.idc import DecodeAndPrepare
 from pdd_ray.models.factory import create_model, parameter_shapes
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.augmentation.cutmix import CutMix, box_of, label_ratio
 from pdd_ray.training.augmentation.dsa import Draw
 from pdd_ray.training.augmentation.rules import Augmentation

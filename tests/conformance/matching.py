@@ -6,7 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.methods.matching import (
     Gradient,
     InnerFunctions,
@@ -19,6 +18,7 @@ from pdd_ray.methods.matching import (
 )
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.augmentation.dsa import Draw
 from tests.conformance.closeness import assert_digest, assert_output, largest
 from tests.conformance.reading import Vector

@@ -7,19 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pdd_ray.configuration.model import (
-    AlexNetSpec,
-    ConvNetSpec,
-    DenseNetSpec,
-    LeNetSpec,
-    MlpSpec,
-    ModelSpec,
-    ResNetSpec,
-    VggSpec,
-)
 from pdd_ray.interop.idc_convnet import convnet_from_idc, idc_convnet_names
 from pdd_ray.models.cost import parameter_count
 from pdd_ray.models.factory import create_model
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.networks.densenet import DenseNetSpec
+from pdd_ray.models.networks.plain import AlexNetSpec, LeNetSpec, MlpSpec, VggSpec
+from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.models.registry import ModelSpec
 from tests.conformance.closeness import (
     Bound,
     assert_close,

@@ -16,7 +16,7 @@ from pdd_ray.core.store import Store
 from pdd_ray.data.facts import read_facts, step_config
 
 if TYPE_CHECKING:
-    from pdd_ray.configuration.data import DataSpec
+    from pdd_ray.data.spec import DataSpec
 
 MakeImage = Callable[..., Path]
 MakeFolder = Callable[..., Path]

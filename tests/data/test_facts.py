@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError, StoreError
 from pdd_ray.data import images
 from pdd_ray.data.facts import read_facts, step_config, validation_counts
+from pdd_ray.data.spec import DataSpec
 
 Make = Callable[..., Path]
 
@@ -148,7 +148,7 @@ def test_the_place_is_remembered_beside_the_facts_and_not_in_the_step(
 def test_facts_need_neither_torch_nor_numpy_for_digits() -> None:
     code = (
         "import sys, pathlib, tempfile; from pdd_ray.data.facts import read_facts; "
-        "from pdd_ray.configuration.data import DataSpec; "
+        "from pdd_ray.data.spec import DataSpec; "
         "read_facts(DataSpec(), pathlib.Path(tempfile.mkdtemp())); "
         "print([m for m in ('torch', 'ray', 'numpy', 'PIL', 'sklearn') if m in sys.modules])"
     )

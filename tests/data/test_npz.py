@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError
 from pdd_ray.core.steps import Step, execute
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.facts import read_facts
 from pdd_ray.data.npz import read_npz
+from pdd_ray.data.spec import DataSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable

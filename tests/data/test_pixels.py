@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError, FormatError
 from pdd_ray.core.seeding import generator
 from pdd_ray.data.pixels import (
@@ -23,6 +22,7 @@ from pdd_ray.data.pixels import (
     load_pixel_transform,
     transform_in_chunks,
 )
+from pdd_ray.data.spec import DataSpec
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.data.preparation import convert_channels, prepare_pixels
-from pdd_ray.data.reading import RawSplit
+from pdd_ray.data.source import RawSplit
+from pdd_ray.data.spec import DataSpec
 
 
 def split_of(*chunks: np.ndarray, maximum: int = 255) -> RawSplit:

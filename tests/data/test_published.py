@@ -13,13 +13,14 @@ import pytest
 import torch
 from torchvision import datasets
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError
 from pdd_ray.core.steps import execute
-from pdd_ray.data import published, reading
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.facts import read_facts
-from pdd_ray.data.published import CIFAR10, CIFAR100, FASHION_MNIST, MNIST, PUBLISHED
+from pdd_ray.data.source_registry import SOURCES
+from pdd_ray.data.sources.cifar import CIFAR10, CIFAR100, Cifar10
+from pdd_ray.data.sources.mnist import FASHION_MNIST, MNIST, Mnist
+from pdd_ray.data.spec import DataSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 
     from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
+    from pdd_ray.data import published
 
     Plan = Callable[[DataSpec], tuple[Step, Store]]
 
 
 def md5(path: Path) -> str:
     return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+
+
+PUBLISHED = {data.source: data for data in (CIFAR10, CIFAR100, MNIST, FASHION_MNIST)}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +51,7 @@ def test_md5s_of_cifar_are_those_of_torchvision(data: published.Published, datas
 
 @pytest.mark.parametrize("data", [MNIST, FASHION_MNIST], ids=lambda data: data.source)
 def test_files_of_mnist_are_those_that_torchvision_unpacks(data: published.Published) -> None:
-    dataset = getattr(datasets, reading.TORCHVISION_CLASSES[data.source])
+    dataset = getattr(datasets, SOURCES[data.source].torchvision_class)
     names = [f"{dataset.__name__}/raw/{name.removesuffix('.gz')}" for name, _ in dataset.resources]
     assert list(data.files) == names
 
@@ -97,7 +102,7 @@ def test_a_file_with_another_content_is_named_and_never_unpickled(
 
     monkeypatch.setattr(pickle, "load", fail)
     spec = DataSpec(source="cifar10", root=tmp_path)
-    for read in (lambda: read_facts(spec, cache), lambda: reading.read_splits(spec)):
+    for read in (lambda: read_facts(spec, cache), lambda: spec.open().read()):
         with pytest.raises(DataError, match=r"data_batch_1 has MD5 .* instead of c99cafc1522"):
             read()
 
@@ -112,7 +117,7 @@ def test_a_failed_download_is_one_clear_error(
     monkeypatch.setattr(datasets, "CIFAR10", fail)
     spec = DataSpec(source="cifar10", root=tmp_path, download=True)
     with pytest.raises(DataError, match=r"can't be downloaded .*no network"):
-        reading.read_splits(spec)
+        spec.open().read()
 
 
 def write_small_cifar(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
@@ -130,7 +135,7 @@ def write_small_cifar(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray
     (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": list("abcdefghij")}))
     known = {name: md5(root / name) for name in CIFAR10.files}
     small = replace(CIFAR10, files=known, train_counts=(2,) * 10, test_counts=(1,) * 10)
-    monkeypatch.setitem(PUBLISHED, "cifar10", small)
+    monkeypatch.setattr(Cifar10, "published", small)
     batches = [[name, known[f"cifar-10-batches-py/{name}"]] for name in names]
     monkeypatch.setattr(datasets.CIFAR10, "train_list", batches[:5])
     monkeypatch.setattr(datasets.CIFAR10, "test_list", batches[5:6])
@@ -170,7 +175,7 @@ def write_small_mnist(root: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray
         )
     known = {name: md5(root / name) for name in MNIST.files}
     small = replace(MNIST, files=known, train_counts=(2,) * 10, test_counts=(1,) * 10)
-    monkeypatch.setitem(PUBLISHED, "mnist", small)
+    monkeypatch.setattr(Mnist, "published", small)
     return pixels["t10k"]
 
 
@@ -189,7 +194,7 @@ def test_mnist_is_read_as_torchvision_reads_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_small_mnist(tmp_path, monkeypatch)
-    train, _ = reading.read_splits(DataSpec(source="mnist", root=tmp_path))
+    train, _ = DataSpec(source="mnist", root=tmp_path).open().read()
     (chunk,) = train.chunks
     theirs = datasets.MNIST(tmp_path, train=True)
     np.testing.assert_array_equal(chunk[..., 0], theirs.data.numpy())
@@ -200,8 +205,8 @@ def test_counts_other_than_known_are_refused(
     tmp_path: Path, data_step: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_small_mnist(tmp_path, monkeypatch)
-    wrong = replace(PUBLISHED["mnist"], train_counts=(3,) * 10)
-    monkeypatch.setitem(PUBLISHED, "mnist", wrong)
+    wrong = replace(Mnist.published, train_counts=(3,) * 10)
+    monkeypatch.setattr(Mnist, "published", wrong)
     step, store = data_step(DataSpec(source="mnist", root=tmp_path))
     with pytest.raises(DataError, match=r"\[2, 2, .* training images per class instead of \[3,"):
         execute(step.call, store)

@@ -10,15 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
-from pdd_ray.configuration.data import DataSpec
 from pdd_ray.core.errors import DataError, FormatError
 from pdd_ray.core.identities import file_digest
 from pdd_ray.core.steps import execute
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import DATASET, Dataset, load_dataset
 from pdd_ray.data.facts import read_facts, step_config, validation_counts
-from pdd_ray.data.published import DIGITS
-from pdd_ray.data.reading import digits_fingerprint, load_digits
+from pdd_ray.data.sources.digits import DIGITS, digits_fingerprint, load_digits
+from pdd_ray.data.spec import DataSpec
 from pdd_ray.data.split import digits_split, validation_split
 
 if TYPE_CHECKING:
@@ -231,4 +230,4 @@ def test_the_configuration_of_the_step_has_every_other_setting(cache: Path) -> N
     config = step_config(spec, read_facts(spec, cache))
     values = config["spec"]
     assert isinstance(values, dict)
-    assert set(values) == set(DataSpec.model_fields) - {"root", "download"}
+    assert set(values) == set(DataSpec.model_fields) - {"root", "download", "options"}

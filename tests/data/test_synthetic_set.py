@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from pdd_ray.core.errors import FormatError
 from pdd_ray.data.synthetic_set import SYNTHETIC_SET, load_synthetic_set
-from tests.tiny import CLASSES, SHAPE, nothing_yet, union_of
+from pdd_ray.testing.tiny import CLASSES, SHAPE, nothing_yet, union_of
 
 TENSORS = ("images", "labels", "stage", "step_sizes", "pixels", "soft_labels")
 

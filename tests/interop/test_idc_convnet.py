@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.errors import FormatError
 from pdd_ray.interop.idc_convnet import convnet_from_idc, idc_convnet_names
 from pdd_ray.models import create_model, parameter_shapes
+from pdd_ray.models.networks.convnet import ConvNetSpec
 
 SPECS = [
     ConvNetSpec(width=4, depth=3),

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.errors import FormatError
 from pdd_ray.interop.reference_files import (
     find_trajectories,
@@ -19,6 +18,7 @@ from pdd_ray.interop.reference_files import (
     read_trajectories,
 )
 from pdd_ray.models import parameter_shapes
+from pdd_ray.models.networks.convnet import ConvNetSpec
 
 LAYOUT = parameter_shapes(ConvNetSpec(width=2, depth=1), (3, 4, 4), 2)
 IMAGE = (3, 4, 4)

@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 
 from pdd_ray.configuration.methods.distribution_matching import CafeDsaSpec, CafeSpec
-from pdd_ray.configuration.model import ConvNetSpec, ResNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
@@ -25,8 +24,10 @@ from pdd_ray.methods.class_tasks import ClassTask
 from pdd_ray.methods.dm import ClassBatches
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.testing import tiny
 from pdd_ray.training.augmentation.rules import draw_augmentation
-from tests import tiny
 
 SHAPE = (2, 8, 12)
 CLASSES = 4

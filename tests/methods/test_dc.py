@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.configuration.methods.base import UpdatePreviousSpec
+from pdd_ray.configuration.method import UpdatePreviousSpec
 from pdd_ray.configuration.methods.gradient_matching import DcSpec, DsaSpec
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.strategies import RULES
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
@@ -18,8 +17,8 @@ from pdd_ray.methods.draws import PARTIAL_FILE, drawn_network
 from pdd_ray.methods.initial import noise_images, random_real_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.training.augmentation.rules import draw_augmentation
-from tests.tiny import (
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing.tiny import (
     CLASSES,
     PER_CLASS,
     SHAPE,
@@ -31,6 +30,7 @@ from tests.tiny import (
     start_of,
     union_of,
 )
+from pdd_ray.training.augmentation.rules import draw_augmentation
 
 SMALL = {
     "iterations": 2,

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from pdd_ray.configuration.methods.distribution_matching import DmSpec
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
@@ -18,8 +17,9 @@ from pdd_ray.methods.draws import drawn_network
 from pdd_ray.methods.initial import noise_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing import tiny
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
-from tests import tiny
 
 COUNTS = (2, 1, 3)
 """New images of the classes."""

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from pdd_ray.configuration.methods.gradient_matching import DreamSpec, IdcSpec
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.draws import drawn_network
@@ -12,7 +11,17 @@ from pdd_ray.methods.dream import Dream, RepresentativeBatches
 from pdd_ray.methods.idc import Idc, mixed
 from pdd_ray.methods.initial import class_members
 from pdd_ray.models.flat import FlatModel
-from tests.tiny import CLASSES, PER_CLASS, SHAPE, Silent, dataset, new_model, stage_inputs, start_of
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing.tiny import (
+    CLASSES,
+    PER_CLASS,
+    SHAPE,
+    Silent,
+    dataset,
+    new_model,
+    stage_inputs,
+    start_of,
+)
 
 SMALL = {
     "iterations": 2,

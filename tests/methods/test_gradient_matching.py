@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from torch.func import functional_call
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.strategies import RULES
 from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode
@@ -18,6 +17,7 @@ from pdd_ray.methods.gradient_distance import dc_distance, idc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 
 CLASSES = 3

@@ -8,9 +8,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.configuration.methods.base import UpdatePreviousSpec
+from pdd_ray.configuration.method import UpdatePreviousSpec
 from pdd_ray.configuration.methods.gradient_matching import IdcSpec
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode, decode_labels
 from pdd_ray.data.synthetic_set import empty_set
@@ -30,8 +29,8 @@ from pdd_ray.methods.idc import (
 from pdd_ray.methods.initial import class_members
 from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
-from tests.tiny import (
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing.tiny import (
     CLASSES,
     MODEL,
     PER_CLASS,
@@ -43,6 +42,7 @@ from tests.tiny import (
     stage_inputs,
     start_of,
 )
+from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 
 SMALL = {
     "iterations": 2,

@@ -5,7 +5,6 @@ from functools import partial
 import pytest
 import torch
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
@@ -20,6 +19,7 @@ from pdd_ray.methods.matching import (
 )
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
 
 CLASSES = 3
 SHAPE = (2, 8, 8)

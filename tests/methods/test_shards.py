@@ -24,8 +24,8 @@ from pdd_ray.methods.gradient_distance import dc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.idc import Idc
 from pdd_ray.methods.shards import sharded
+from pdd_ray.testing import tiny
 from pdd_ray.training.augmentation.rules import Augmentation
-from tests import tiny
 from tests.ray_cluster import ROOT, ray_cluster
 
 __all__ = ["ray_cluster"]

@@ -19,8 +19,8 @@ from tensorboard.plugins.hparams import metadata
 
 from pdd_ray.methods import stage
 from pdd_ray.methods.tensorboard import TAGS, StageWriter
+from pdd_ray.testing.tiny import MODEL, data_artifact, experts, step_context
 from tests.methods.test_contract import DISTILLING, SMALL, spec_of
-from tests.tiny import MODEL, data_artifact, experts, step_context
 
 if TYPE_CHECKING:
     from pathlib import Path

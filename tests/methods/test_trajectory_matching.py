@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pdd_ray.configuration.methods import TrajectoryMatchingSpec
+from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods import iterates, trajectory_matching
 from pdd_ray.methods.base import Candidate, Partial
@@ -13,8 +13,7 @@ from pdd_ray.methods.matching import inner_steps
 from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.methods.trajectory_matching import TrajectoryMatching
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.training import loop as training
-from tests.tiny import (
+from pdd_ray.testing.tiny import (
     CLASSES,
     SHAPE,
     InterruptionError,
@@ -25,6 +24,7 @@ from tests.tiny import (
     stage_inputs,
     union_of,
 )
+from pdd_ray.training import loop as training
 
 ITERATIONS = 7
 EPOCHS = 3

@@ -5,12 +5,12 @@ from itertools import chain
 import pytest
 import torch
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.models import batch_norm
 from pdd_ray.models.batch_norm import set_statistics
 from pdd_ray.models.flat import FlatModel
-from tests.tiny import labelled_images, new_model
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing.tiny import labelled_images, new_model
 
 BATCH_NORM = ConvNetSpec(width=4, depth=2, norm="batch")
 IMAGES, LABELS = labelled_images(10, "batch norm")

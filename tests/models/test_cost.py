@@ -7,20 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pdd_ray.configuration.model import (
-    AlexNetSpec,
-    ConvNetSpec,
-    DenseNetSpec,
-    LeNetSpec,
-    MlpSpec,
-    ModelSpec,
-    ResNetSpec,
-    VggSpec,
-)
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.models import create_model
 from pdd_ray.models.cost import forward_operations, parameter_count
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.networks.densenet import DenseNetSpec
+from pdd_ray.models.networks.plain import AlexNetSpec, LeNetSpec, MlpSpec, VggSpec
+from pdd_ray.models.networks.resnet import ResNetSpec
 from pdd_ray.models.plan import Shape
+from pdd_ray.models.registry import ModelSpec
 from tests.models.test_networks import SMALL
 
 

@@ -5,10 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pdd_ray.configuration.model import ConvNetSpec, ModelSpec, ResNetSpec
 from pdd_ray.models import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.networks.resnet import ResNetSpec
 from pdd_ray.models.plan import Shape
+from pdd_ray.models.registry import ModelSpec
 from tests.models.test_networks import SMALL, source
 
 

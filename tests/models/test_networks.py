@@ -7,20 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from pdd_ray.configuration.model import (
-    AlexNetSpec,
-    ConvNetSpec,
-    DenseNetSpec,
-    LeNetSpec,
-    MlpSpec,
-    ModelSpec,
-    ResNetSpec,
-    VggSpec,
-)
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.models import create_model, parameter_shapes
 from pdd_ray.models.initialise import initialise
-from pdd_ray.models.plan import Shape, plan_network
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.networks.densenet import DenseNetSpec
+from pdd_ray.models.networks.plain import AlexNetSpec, LeNetSpec, MlpSpec, VggSpec
+from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.models.plan import Shape
+from pdd_ray.models.registry import ModelSpec
 
 SMALL: list[tuple[ModelSpec, Shape]] = [
     (ConvNetSpec(width=4, depth=2), (3, 8, 8)),
@@ -77,7 +72,7 @@ def test_all_but_the_last_layer_is_the_embedding(spec: ModelSpec, shape: Shape):
     images = torch.randn(2, *shape, generator=source())
     assert isinstance(model[-1], nn.Linear)
     embedding = model[:-1](images)
-    assert embedding.shape == (2, plan_network(spec, shape).features)
+    assert embedding.shape == (2, spec.plan(shape).features)
     assert torch.equal(model[-1](embedding), model(images))
 
 
@@ -252,12 +247,12 @@ def test_the_first_layer_of_imagenet_resnets_reduces_large_images(longer: int, s
 
 @pytest.mark.parametrize("spec", [LeNetSpec(), AlexNetSpec(), VggSpec()])
 def test_gray_images_of_28_pixels_leave_maps_as_large_as_rgb_ones_of_32(spec: ModelSpec):
-    gray, rgb = (plan_network(spec, shape) for shape in ((1, 28, 28), (3, 32, 32)))
+    gray, rgb = (spec.plan(shape) for shape in ((1, 28, 28), (3, 32, 32)))
     assert gray.convolutions[-1] == rgb.convolutions[-1]
     assert gray.features == rgb.features
 
 
 def test_average_downsampling_of_the_mtt_family_keeps_the_last_map():
     spec = ResNetSpec(family="mtt", norm="batch", downsampling="average")
-    assert plan_network(spec, (3, 32, 32)).features == 512 * 4 * 4
-    assert plan_network(spec, (3, 40, 64)).features == 512 * 5 * 8
+    assert spec.plan((3, 32, 32)).features == 512 * 4 * 4
+    assert spec.plan((3, 40, 64)).features == 512 * 5 * 8

@@ -3,8 +3,8 @@
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from pdd_ray.configuration.model import ModelSpec
 from pdd_ray.configuration.training import EvaluationSpec
+from pdd_ray.models.registry import ModelSpec
 
 LABELS = {
     "convnet-w128-d3": {},

@@ -10,7 +10,7 @@ import pytest
 
 from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec
-from pdd_ray.configuration.methods import TrajectoryMatchingSpec
+from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
 from pdd_ray.core.errors import ConfigError, DamagedArtifactError
 from pdd_ray.core.store import Store
 from pdd_ray.planning.experiments import experiment_id

@@ -21,16 +21,16 @@ from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.operations import FULL_EVALUATION
 from pdd_ray.core.steps import topological
 from pdd_ray.data.facts import DataFacts
-from pdd_ray.data.published import PUBLISHED
+from pdd_ray.data.source_registry import SOURCES
 from pdd_ray.planning.sweep_plan import plan_sweep, planned_records
 from pdd_ray.results.paper_settings import published_beside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pdd_ray.configuration.data import DataSpec
     from pdd_ray.core.records import Record
     from pdd_ray.core.steps import Step
+    from pdd_ray.data.spec import DataSpec
     from pdd_ray.planning.sweep_plan import SweepPlan
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def facts_of(spec: DataSpec) -> DataFacts:
     """Return what is published of a data set."""
     if spec.source == "tiny_imagenet":
         return TINY_IMAGENET
-    data = PUBLISHED[spec.source]
+    data = SOURCES[spec.source].published
     return DataFacts(
         data.content.fingerprint, data.classes, data.shape, data.train_counts, data.test_counts
     )

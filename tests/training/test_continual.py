@@ -12,10 +12,7 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors
 from pdd_ray.data.dataset import only_classes, save_dataset
 from pdd_ray.data.synthetic_set import empty_set
-from pdd_ray.training import loop as training
-from pdd_ray.training.continual import distilling_loss, memory, run
-from pdd_ray.training.evaluation import RESULT, TRAINED_NETWORK
-from tests.tiny import (
+from pdd_ray.testing.tiny import (
     CLASSES,
     MODEL,
     SHAPE,
@@ -25,6 +22,9 @@ from tests.tiny import (
     step_context,
     training_config,
 )
+from pdd_ray.training import loop as training
+from pdd_ray.training.continual import distilling_loss, memory, run
+from pdd_ray.training.evaluation import RESULT, TRAINED_NETWORK
 
 ORDER = [[2], [0], [1]]
 """Classes of the three phases."""

@@ -5,11 +5,23 @@ import json
 import pytest
 import torch
 
-from pdd_ray.configuration.model import ResNetSpec
 from pdd_ray.configuration.training import FullDataSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors
 from pdd_ray.models.factory import create_model
+from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.testing.tiny import (
+    CLASSES,
+    MODEL,
+    SHAPE,
+    InterruptionError,
+    data_artifact,
+    dataset,
+    interrupting,
+    step_context,
+    training_config,
+    union_of,
+)
 from pdd_ray.training import loop as training
 from pdd_ray.training.evaluation import (
     RESULT,
@@ -26,18 +38,6 @@ from pdd_ray.training.loop import (
     random_batches,
     reference_learning_rates,
     train,
-)
-from tests.tiny import (
-    CLASSES,
-    MODEL,
-    SHAPE,
-    InterruptionError,
-    data_artifact,
-    dataset,
-    interrupting,
-    step_context,
-    training_config,
-    union_of,
 )
 
 SIZES = [1, 2]

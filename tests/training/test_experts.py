@@ -5,6 +5,18 @@ import torch
 
 from pdd_ray.configuration.training import ExpertSpec
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.testing.tiny import (
+    MODEL,
+    InterruptionError,
+    data_artifact,
+    dataset,
+    interrupting,
+    new_model,
+    start_of,
+    step_context,
+    training_config,
+    union_of,
+)
 from pdd_ray.training import loop as training
 from pdd_ray.training.experts import run_expert, run_start
 from pdd_ray.training.loop import (
@@ -20,18 +32,6 @@ from pdd_ray.training.trajectories import (
     load_parameters,
     open_trajectory,
     save_parameters,
-)
-from tests.tiny import (
-    MODEL,
-    InterruptionError,
-    data_artifact,
-    dataset,
-    interrupting,
-    new_model,
-    start_of,
-    step_context,
-    training_config,
-    union_of,
 )
 
 NETWORK = FlatModel(new_model())

@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing.tiny import MODEL, data_artifact, dataset, experts, new_model, step_context
 from pdd_ray.training import features
 from pdd_ray.training.features import load_features, run
 from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
 from pdd_ray.training.trajectories import save_trajectory
-from tests.tiny import MODEL, data_artifact, dataset, experts, new_model, step_context
 
 
 @pytest.fixture

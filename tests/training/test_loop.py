@@ -7,10 +7,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pdd_ray.configuration.model import ConvNetSpec, ResNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.models.compiled import compiled_loss
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.testing.tiny import CLASSES, labelled_images, new_model
 from pdd_ray.training import loop as training
 from pdd_ray.training.loop import (
     Batch,
@@ -23,7 +25,6 @@ from pdd_ray.training.loop import (
     reference_learning_rates,
     train,
 )
-from tests.tiny import CLASSES, labelled_images, new_model
 
 IMAGES, LABELS = labelled_images(5, "training")
 MOMENTUM = Sgd(momentum=0.9, weight_decay=5e-4)

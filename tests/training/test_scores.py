@@ -11,9 +11,9 @@ from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import save_tensors
 from pdd_ray.models.factory import create_model
+from pdd_ray.testing.tiny import CLASSES, MODEL, SHAPE, data_artifact, dataset, step_context
 from pdd_ray.training.loop import random_batches
 from pdd_ray.training.scores import SCORE_SHARES, SCORES, images_in_window, load_scores, run
-from tests.tiny import CLASSES, MODEL, SHAPE, data_artifact, dataset, step_context
 
 EPOCHS = 10
 SPEC = {"epochs": EPOCHS, "batch_size": 7, "learning_rate": 0.1}

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.testing.tiny import CLASSES, dataset, experts, new_model
 from pdd_ray.training import trajectories
 from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
 from pdd_ray.training.trajectories import (
@@ -18,7 +19,6 @@ from pdd_ray.training.trajectories import (
     save_parameters,
     save_trajectory,
 )
-from tests.tiny import CLASSES, dataset, experts, new_model
 
 MODEL = new_model()
 NETWORK = FlatModel(MODEL)

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pdd_ray.configuration.methods.base import MethodTraits
+from pdd_ray.configuration.method import MethodTraits
 from pdd_ray.configuration.recipes import RecipeName
 
 
@@ -24,6 +24,8 @@ class RandomCoresetSpec(CoresetSpec):
     name: Literal["random"] = "random"
     """The method."""
 
+    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:RandomCoreset"
+
 
 class HerdingSpec(CoresetSpec):
     """Herding (Welling 2009): images whose mean feature follows that of the class."""
@@ -31,6 +33,7 @@ class HerdingSpec(CoresetSpec):
     name: Literal["herding"] = "herding"
     """The method."""
 
+    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:FeatureCoreset"
     needs_features: ClassVar[bool] = True
 
 
@@ -40,6 +43,7 @@ class KCenterSpec(CoresetSpec):
     name: Literal["k_center"] = "k_center"
     """The method."""
 
+    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:FeatureCoreset"
     needs_features: ClassVar[bool] = True
 
 
@@ -49,4 +53,5 @@ class ForgettingCoresetSpec(CoresetSpec):
     name: Literal["forgetting"] = "forgetting"
     """The method."""
 
+    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:ForgettingCoreset"
     needs_scores: ClassVar[bool] = True

@@ -1,12 +1,25 @@
 """The configurations of matching features: DM and CAFE."""
 
-from typing import ClassVar, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from pdd_ray.configuration.methods.base import BankedSpec
+from pdd_ray.configuration.method import (
+    FORWARD_BACKWARD,
+    BankedSpec,
+    StageSize,
+    problem_without_blocks,
+)
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, check_strategy_field
+
+if TYPE_CHECKING:
+    from pdd_ray.models.spec import NetworkSpec
+
+UPDATES_PER_NETWORK: Final = 12.0
+"""Image updates that a network of CAFE is used for, about; its accuracies decide."""
 
 
 class DmSpec(BankedSpec):
@@ -28,8 +41,16 @@ class DmSpec(BankedSpec):
     """DSA operations joined by `_`, of which one is drawn per class and update, with the same
     numbers for real and synthetic images; or `none`."""
 
+    code: ClassVar[str] = "pdd_ray.methods.dm:Dm"
     recipe: ClassVar[RecipeName] = "dsa"
+    class_sharded: ClassVar[bool] = True
     _strategy = check_strategy_field("dsa")
+
+    def forward_passes(self, size: StageSize) -> float:
+        """Return the passes of one image update per network."""
+        new = size.images_per_class * self.formation**2
+        update = self.real_batch_size + size.union_per_class + FORWARD_BACKWARD * new
+        return self.iterations * size.classes * update
 
 
 class CafeSpec(BankedSpec):
@@ -78,8 +99,19 @@ class CafeSpec(BankedSpec):
     """DSA operations joined by `_`, of which one is drawn per class and update, with the same
     numbers for real and synthetic images; or `none`."""
 
+    code: ClassVar[str] = "pdd_ray.methods.cafe:Cafe"
     recipe: ClassVar[RecipeName] = "cafe"
     _strategy = check_strategy_field("dsa")
+
+    def problem_with(self, model: NetworkSpec) -> str | None:
+        """Return why features of ``model`` can't be matched."""
+        return problem_without_blocks(self.name, model)
+
+    def forward_passes(self, size: StageSize) -> float:
+        """Return the passes of the image updates, each with some epochs of the network."""
+        real = self.real_batch_size + self.query_images
+        update = real + FORWARD_BACKWARD * size.union_per_class
+        return self.iterations * UPDATES_PER_NETWORK * size.classes * update
 
 
 class CafeDsaSpec(CafeSpec):

@@ -1,12 +1,24 @@
 """The configurations of gradient matching: DC, DSA, IDC and DREAM."""
 
-from typing import ClassVar, Literal
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pdd_ray.configuration.methods.base import BankedSpec, PixelDomain
+from pdd_ray.configuration.method import (
+    DOUBLE_BACKWARD,
+    FORWARD_BACKWARD,
+    BankedSpec,
+    PixelDomain,
+    StageSize,
+    problem_without_blocks,
+)
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, check_strategy_field
+
+if TYPE_CHECKING:
+    from pdd_ray.models.spec import NetworkSpec
 
 
 class DcSpec(BankedSpec):
@@ -44,7 +56,9 @@ class DcSpec(BankedSpec):
     class; `one_momentum_step`: running statistics after one pass over these, as the original code
     has them (specification of other methods, section 15)."""
 
+    code: ClassVar[str] = "pdd_ray.methods.dc:Dc"
     recipe: ClassVar[RecipeName] = "dc"
+    class_sharded: ClassVar[bool] = True
     _strategy = check_strategy_field("dsa")
 
     def loops(self, images_per_class: int) -> tuple[int, int]:
@@ -57,6 +71,14 @@ class DcSpec(BankedSpec):
         outer = images_per_class
         inner = 1 if images_per_class == 1 else max(2, round(500 / max(images_per_class, 10)))
         return self.outer_loop or outer, inner if self.inner_loop is None else self.inner_loop
+
+    def forward_passes(self, size: StageSize) -> float:
+        """Return the passes of the image updates and of training the network between them."""
+        outer, inner = self.loops(size.images_per_class)
+        matched = FORWARD_BACKWARD * (self.real_batch_size + size.union_per_class)
+        update = matched + DOUBLE_BACKWARD * size.images_per_class
+        training = FORWARD_BACKWARD * (outer - 1) / outer * inner * size.union_per_class
+        return self.iterations * outer * size.classes * (update + training)
 
 
 class DsaSpec(DcSpec):
@@ -135,7 +157,9 @@ class IdcSpec(BankedSpec):
     initialisation: Literal["mix", "noise"] = "mix"
     """First images: random real images tiled f by f, or noise around gray."""
 
+    code: ClassVar[str] = "pdd_ray.methods.idc:Idc"
     recipe: ClassVar[RecipeName] = "idc"
+    class_sharded: ClassVar[bool] = True
     pixel_domain: ClassVar[PixelDomain] = "unit"
     _strategy = check_strategy_field("idc", "augmentation", "network_augmentation")
 
@@ -143,6 +167,19 @@ class IdcSpec(BankedSpec):
     def formation(self) -> int:  # type: ignore[override]
         """Multi-formation: a stored image stands for formation^2 images."""
         return self.factor
+
+    def problem_with(self, model: NetworkSpec) -> str | None:
+        """Return why features of ``model`` can't be matched."""
+        return None if self.match == "gradient" else problem_without_blocks(self.name, model)
+
+    def forward_passes(self, size: StageSize) -> float:
+        """Return the passes of the sweeps over the classes and of training on real images."""
+        new = size.images_per_class * self.formation**2
+        real = FORWARD_BACKWARD * (self.real_batch_size + self.synthetic_batch_size)
+        synthetic = DOUBLE_BACKWARD * min(new, self.synthetic_batch_size)
+        sweep = size.classes * (real + synthetic)
+        training = FORWARD_BACKWARD * self.network_images
+        return self.iterations * self.inner_loop * (sweep + training)
 
     def image_rate(self, images_per_class: int, size: int, stage: int) -> float:
         """Return the learning rate of the pixels in ``stage``; ``size`` is the images' side."""
@@ -170,13 +207,15 @@ class DreamSpec(IdcSpec):
     """First images: representative real images of each class under an untrained network, tiled f
     by f; or noise around gray."""
 
+    code: ClassVar[str] = "pdd_ray.methods.dream:Dream"
+
     @property
-    def clusters(self) -> int:
+    def clusters(self) -> int:  # type: ignore[override]
         """Clusters that are made of each class."""
         return self.real_batch_size // self.per_cluster
 
     @model_validator(mode="after")
-    def _clusters_are_whole(self) -> "DreamSpec":
+    def _clusters_are_whole(self) -> DreamSpec:
         if self.real_batch_size % self.per_cluster:
             msg = (
                 f"real_batch_size {self.real_batch_size} is no multiple of per_cluster "

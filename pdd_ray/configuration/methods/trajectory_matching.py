@@ -1,12 +1,15 @@
 """The configuration of matching training trajectories: MTT, with TESLA and DATM as settings."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from pdd_ray.configuration.methods.base import DistillationSpec
+from pdd_ray.configuration.method import FORWARD_BACKWARD, DistillationSpec, StageSize
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, SyntheticTrainingSpec, check_strategy_field
+
+ADJOINT_STEP: Final = 12.0
+"""Roll-out (3), recomputation with graph (3) and double backward (6), in forward passes."""
 
 
 class IterateSelectionSpec(SyntheticTrainingSpec):
@@ -74,6 +77,7 @@ class TrajectoryMatchingSpec(DistillationSpec):
     selection: IterateSelectionSpec = IterateSelectionSpec()
     """How the iterate handed on is chosen."""
 
+    code: ClassVar[str] = "pdd_ray.methods.trajectory_matching:TrajectoryMatching"
     recipe: ClassVar[RecipeName] = "mtt"
     chooses_iterates: ClassVar[bool] = True
 
@@ -106,6 +110,31 @@ class TrajectoryMatchingSpec(DistillationSpec):
     def held_out_chains(self) -> int:  # type: ignore[override]
         """Chains beside the experts' on which the iterate is chosen."""
         return self.selection.networks
+
+    def first_stage_epochs(self, stage: int) -> int:
+        """Return the epochs that segments of ``stage`` reach of the first stage's experts.
+
+        With transition, later stages have experts of their own, which are as long as they need.
+        """
+        if stage > 1 and self.transition:
+            return 0
+        return self.start_offset(stage) + self.trajectory_epochs
+
+    def forward_passes(self, size: StageSize) -> float:
+        """Return the passes of the inner steps and of choosing the iterate."""
+        matching = self.iterations * self.inner_steps * self.images_at_once(size) * ADJOINT_STEP
+        candidates = self.iterations / self.selection.every + 1
+        training = (self.selection.epochs + 1) * size.union * FORWARD_BACKWARD
+        return matching + candidates * self.selection.networks * training
+
+    def images_at_once(self, size: StageSize) -> float:
+        """Return the images of an inner step."""
+        return min(self.batch_size or size.classes * size.images_per_class, size.union)
+
+    @property
+    def kept_networks(self) -> int:
+        """The student after each inner step."""
+        return self.inner_steps
 
     def start_epochs(self, iteration: int) -> tuple[int, int]:
         """Return the range [low, high) from which ``iteration`` (0-based) draws a start epoch."""

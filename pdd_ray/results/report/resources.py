@@ -14,9 +14,9 @@ from pdd_ray.results.saved_sweeps import StepState
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdd_ray.configuration.data import DataSpec
     from pdd_ray.core.steps import Step
     from pdd_ray.data.facts import DataFacts
+    from pdd_ray.data.spec import DataSpec
     from pdd_ray.planning.estimate import RunEstimate
     from pdd_ray.results.report.snapshot import Results
     from pdd_ray.results.saved_sweeps import SavedStep

@@ -16,8 +16,8 @@ from pdd_ray.methods.base import Partial
 from pdd_ray.methods.coresets.herding import herding
 from pdd_ray.methods.coresets.k_center import k_center
 from pdd_ray.methods.stage import create_method
+from pdd_ray.testing.tiny import CLASSES, PER_CLASS, Silent, dataset, features, scores, stage_inputs
 from pdd_ray.training.forgetting import hardest
-from tests.tiny import CLASSES, PER_CLASS, Silent, dataset, features, scores, stage_inputs
 
 RANDOM = RandomCoresetSpec(step_size=0.02)
 HERDING = HerdingSpec(step_size=0.02)

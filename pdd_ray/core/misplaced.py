@@ -25,5 +25,6 @@ def problem_at(*keys: str) -> Iterator[None]:
     try:
         yield
     except ValidationError as error:
-        text = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-        raise MisplacedError(text, *keys) from error
+        first = error.errors(include_url=False)[0]
+        text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        raise MisplacedError(text, *keys, *map(str, first["loc"])) from error

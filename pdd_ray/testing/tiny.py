@@ -1,4 +1,4 @@
-"""A small data set, its experts, and what a step is given: for tests of everything that trains."""
+"""A tiny data set, its experts, and what a step is given: for tests of everything that trains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from pdd_ray.configuration.model import ConvNetSpec, ModelSpec
 from pdd_ray.configuration.training import SyntheticTrainingSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.steps import OnProgress, StepContext, no_progress
@@ -18,6 +17,7 @@ from pdd_ray.data.synthetic_set import SyntheticSet, empty_set
 from pdd_ray.methods.base import StageInputs
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
 from pdd_ray.training.starts import random_start
 from pdd_ray.training.trajectories import Trajectory, open_trajectory, save_trajectory
@@ -25,6 +25,8 @@ from pdd_ray.training.trajectories import Trajectory, open_trajectory, save_traj
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from pdd_ray.models.registry import ModelSpec
 
 SHAPE = (2, 8, 8)
 CLASSES = ("ant", "bee", "cat")
@@ -45,13 +47,14 @@ class Silent:
         self.candidates: list[int] = []
 
     def scalars(self, iteration: int, values: Mapping[str, float]) -> None:
+        """Remember the iteration."""
         (self.iterations if "loss" in values else self.candidates).append(iteration)
 
     def images(self, iteration: int, images: Tensor) -> None:
-        pass
+        """Ignore the images."""
 
     def progress(self, fraction: float, values: Mapping[str, float]) -> None:
-        pass
+        """Ignore the progress."""
 
 
 def labelled_images(per_class: int, name: str) -> tuple[Tensor, Tensor]:

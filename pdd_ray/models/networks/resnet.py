@@ -1,19 +1,20 @@
-"""The layers of ResNet-10 and ResNet-18 in their families (specification, section 2.2)."""
+"""ResNet-10 and ResNet-18 in their families (specification, section 2.2)."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from pdd_ray.configuration.model import ResNetSpec
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.models.plans.parts import (
-    Convolution,
-    NetworkPlan,
-    Shape,
-    norm_parameters,
-    too_small,
-)
+from pdd_ray.models.plan import Convolution, NetworkPlan, Shape, norm_parameters, too_small
+from pdd_ray.models.spec import NetworkSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import torch
+    from torch import nn
 
 BLOCKS: Final = {10: 1, 18: 2}
 """Basic blocks per stage by depth."""
@@ -55,18 +56,53 @@ class Block:
         return self.stride != 1 or self.channels_in != self.channels_out
 
 
-def plan_resnet(spec: ResNetSpec, shape: Shape) -> NetworkPlan:
-    """Return the layers of a ResNet for images of ``shape``.
+class ResNetSpec(NetworkSpec):
+    """ResNet-10 or ResNet-18: full width in Table 2's MTT rows, half in its IDC rows."""
 
-    Raises:
-        ConfigError: the network cannot process images of this size.
-    """
-    convolutions = tuple(_convolutions(spec, shape))
-    last = convolutions[-1]
-    _check(spec, shape, last)
-    values = 1 if head_of(spec) != "flat" else last.height * last.width
-    features = last.channels_out * values
-    return NetworkPlan(convolutions, features, norm_parameters(spec.norm, convolutions))
+    name: Literal["resnet"] = "resnet"
+    """The architecture."""
+    depth: Literal[10, 18] = 18
+    """Number of layers."""
+    family: Literal["mtt", "idc", "idc_imagenet"] = "mtt"
+    """`mtt`: widths 64..512, 4x4 average pooling (none with downsampling `average`); `idc`: widths
+    32..256, global pooling; `idc_imagenet`: widths 64..512, global pooling, and a first layer that
+    reduces images of more than 64 pixels a side."""
+    norm: Literal["instance", "batch"] = "instance"
+    """Normalisation; Table 2 uses `instance` with family mtt and `batch` with family idc."""
+    downsampling: Literal["stride", "average"] = "stride"
+    """How the map is halved: strided convolutions, or 2x2 average pooling after them, as in DC's
+    ResNet18_AP (family mtt) and IDC's ResNetAP-10 (family idc_imagenet)."""
+
+    @property
+    def label(self) -> str:
+        """Short name for tables and folders."""
+        variant = "-ap" if self.downsampling == "average" else ""
+        return f"resnet{self.depth}-{self.family}-{self.norm}{variant}"
+
+    def plan(self, shape: Shape) -> NetworkPlan:
+        """Return the layers of a ResNet for images of ``shape``.
+
+        Raises:
+            ConfigError: the network cannot process images of this size.
+        """
+        convolutions = tuple(_convolutions(self, shape))
+        last = convolutions[-1]
+        _check(self, shape, last)
+        values = 1 if head_of(self) != "flat" else last.height * last.width
+        features = last.channels_out * values
+        return NetworkPlan(convolutions, features, norm_parameters(self.norm, convolutions))
+
+    def build(self, shape: Shape, num_classes: int) -> nn.Sequential:
+        """Return the network; see :func:`pdd_ray.models.resnet.build_resnet`."""
+        from pdd_ray.models.resnet import build_resnet
+
+        return build_resnet(self, self.plan(shape), shape, num_classes)
+
+    def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
+        """Give ``model`` the first values of its family's authors, in place."""
+        from pdd_ray.models.initialise import initialise, initialise_he
+
+        (initialise if self.family == "mtt" else initialise_he)(model, generator)
 
 
 def head_of(spec: ResNetSpec) -> Literal["window", "flat", "global"]:

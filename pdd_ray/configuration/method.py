@@ -1,15 +1,49 @@
-"""What the configurations of all methods share, and what plans need to know of a method."""
+"""What the configurations of all methods share, and what plans need to know of a method.
+
+The traits of a method answer what planning, estimates and checks ask; none of them knows methods by
+name.
+"""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from pdd_ray.configuration.base import FrozenModel
 from pdd_ray.configuration.recipes import RecipeName
+from pdd_ray.core.frozen_model import FrozenModel
+
+if TYPE_CHECKING:
+    from pdd_ray.models.spec import NetworkSpec
 
 PixelDomain = Literal["prepared", "unit"]
+
+FORWARD_BACKWARD: Final = 3.0
+"""A training step costs about three forward passes."""
+DOUBLE_BACKWARD: Final = 9.0
+"""A gradient with graph (3) and the backward pass through it (6), in forward passes."""
+
+
+@dataclass(frozen=True)
+class StageSize:
+    """How large a stage is, for estimates.
+
+    Attributes:
+        images_per_class: Images per class that the stage stores.
+        classes: Number of classes.
+        union: Images of U_i that networks train on, of all classes: decoded ones, if a stored image
+            stands for several.
+    """
+
+    images_per_class: int
+    classes: int
+    union: int
+
+    @property
+    def union_per_class(self) -> float:
+        """Images of each class that networks train on."""
+        return self.union / self.classes
 
 
 class UpdatePreviousSpec(FrozenModel):
@@ -33,6 +67,11 @@ class DifficultySpec(FrozenModel):
 class MethodTraits(FrozenModel):
     """What plans and stages need to know of every method, with the most common answers."""
 
+    if TYPE_CHECKING:
+        name: str
+
+    code: ClassVar[str]
+    """The class that makes the images, ``module:class``; it is imported when a stage runs."""
     distills: ClassVar[bool] = True
     """Whether its stages are trials; otherwise it selects real images in a single stage."""
     recipe: ClassVar[RecipeName]
@@ -51,12 +90,41 @@ class MethodTraits(FrozenModel):
     """Whether it selects by features of a network trained on the real images."""
     needs_scores: ClassVar[bool] = False
     """Whether it needs forgetting scores."""
+    clusters: ClassVar[int] = 0
+    """Clusters of real images that it makes of every class."""
+    class_sharded: ClassVar[bool] = False
+    """Whether it can spread the classes over several processes."""
     chooses_iterates: ClassVar[bool] = False
     """Whether a stage keeps the iterate with the best accuracy on held-out images."""
 
     def real_images_per_class(self, images_per_class: int) -> int:
         """Return how many real images of each class a stage of this size starts from."""
         return images_per_class
+
+    def first_stage_epochs(self, stage: int) -> int:
+        """Return the epochs of the first stage's experts that ``stage`` needs; 0 for none."""
+        del stage
+        return 0
+
+    def problem_with(self, model: NetworkSpec) -> str | None:
+        """Return why the method can't distil for the network ``model``; None if it can."""
+        del model
+        return None
+
+    def forward_passes(self, size: StageSize) -> float:
+        """Return the passes of one image through the network that a stage takes, forward only."""
+        del size
+        return 0.0
+
+    def images_at_once(self, size: StageSize) -> float:
+        """Return of how many images a stage holds the activations at the same time."""
+        del size
+        return float(getattr(self, "real_batch_size", 0))
+
+    @property
+    def kept_networks(self) -> int:
+        """Networks whose parameters a stage keeps in memory."""
+        return 0
 
 
 class DistillationSpec(MethodTraits):
@@ -96,3 +164,10 @@ class BankedSpec(DistillationSpec):
     def bank_chains(self) -> int:  # type: ignore[override]
         """Transitioned networks that it draws from."""
         return self.bank_size if self.transition else 0
+
+
+def problem_without_blocks(method: str, model: NetworkSpec) -> str | None:
+    """Return what is wrong with ``model`` for a method that matches outputs of blocks."""
+    if model.name == "convnet":
+        return None
+    return f"method {method!r} matches outputs of the blocks of a ConvNet; this is another"

@@ -1,0 +1,1 @@
+"""Tests of extension points, with a package that uses them."""
