@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pdd_ray.core.errors import DamagedArtifactError, PddError
 from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
+from pdd_ray.core.processes import prepare_process
 from pdd_ray.core.version import VERSION, code_commit
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) ->
     module, _, name = call.operation.function.partition(":")
     function: Callable[[StepContext], None] = getattr(import_module(module), name)
     device = choose_device(call.device, call.gpus)
-    _prepare_process(call)
+    prepare_process(call.threads)
     context = StepContext(
         key=call.key,
         label=call.label,
@@ -282,19 +283,6 @@ def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) ->
     with freed_memory_is_reused():
         function(context)
     return time.perf_counter() - started
-
-
-def _prepare_process(call: StepCall) -> None:
-    """Set what a reused worker process may have left otherwise."""
-    import os
-    import sys
-
-    os.environ["OMP_NUM_THREADS"] = str(call.threads)  # for a function that loads torch itself
-    if "torch" in sys.modules:  # steps that compute nothing do not load it
-        torch = sys.modules["torch"]
-        torch.set_num_threads(call.threads)
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
 
 
 def _log_to(path: Path) -> logging.Handler:

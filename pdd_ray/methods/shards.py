@@ -17,6 +17,7 @@ import torch
 
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.memory import freed_memory_is_reused
+from pdd_ray.core.processes import prepare_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -189,9 +190,7 @@ def _main_module_hidden() -> Iterator[None]:
 def _serve(connection: Connection, threads: int) -> None:
     """Compute matches in a process of its own until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
-    torch.set_num_threads(threads)
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
+    prepare_process(threads)
     with connection, freed_memory_is_reused(), suppress(EOFError, ConnectionError):
         matcher: Matcher[...] = _unpacked(connection.recv_bytes())
         while True:

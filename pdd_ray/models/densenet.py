@@ -5,8 +5,8 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from pdd_ray.models.networks.densenet import BOTTLENECK, DENSE_LAYERS, GROWTH
-from pdd_ray.models.plan import NetworkPlan
+from pdd_ray.models.networks.densenet import BOTTLENECK, DENSE_LAYERS, GROWTH, DenseNetSpec
+from pdd_ray.models.plan import Shape
 
 
 class DenseLayer(nn.Module):
@@ -27,12 +27,13 @@ class DenseLayer(nn.Module):
         return torch.cat([added, images], dim=1)
 
 
-def build_densenet(plan: NetworkPlan, num_classes: int) -> nn.Sequential:
+def build_densenet(spec: DenseNetSpec, shape: Shape, num_classes: int) -> nn.Sequential:
     """Return conv1, dense1, trans1, ..., dense4, bn, ReLU, global average pooling, linear.
 
     Names and order of the parameters are those of IDC's code. It pools the last map with a window
     of 4x4, all of it for the 32x32 images that it was made for; here the window is the map.
     """
+    plan = spec.plan(shape)
     stem = plan.convolutions[0]
     channels = stem.channels_out
     modules = OrderedDict[str, nn.Module](

@@ -15,7 +15,7 @@ from pdd_ray.models.networks.resnet import (
     stages_of,
     stem_of,
 )
-from pdd_ray.models.plan import NetworkPlan, Shape
+from pdd_ray.models.plan import Shape
 
 
 class BasicBlock(nn.Module):
@@ -54,16 +54,14 @@ class BasicBlock(nn.Module):
         return output
 
 
-def build_resnet(
-    spec: ResNetSpec, plan: NetworkPlan, shape: Shape, num_classes: int
-) -> nn.Sequential:
+def build_resnet(spec: ResNetSpec, shape: Shape, num_classes: int) -> nn.Sequential:
     """Return the network with the parameter names of its family's authors.
 
     Family `mtt`: conv1, bn1, layer1 .. layer4 with `shortcut`, classifier. The families of IDC:
     layer0, layer1 .. layer4 with `downsample`, fc (specification, section 2.2).
     """
     stem = _stem(spec, stem_of(spec, shape), shape[0])
-    classifier = nn.Linear(plan.features, num_classes)
+    classifier = nn.Linear(spec.plan(shape).features, num_classes)
     if spec.family == "mtt":
         head = OrderedDict[str, nn.Module]()
         if head_of(spec) == "window":

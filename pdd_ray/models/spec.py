@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
 
 from pdd_ray.core.frozen_model import FrozenModel
 
@@ -18,11 +19,15 @@ class NetworkSpec(FrozenModel):
     """The configuration of a network; its fields are its keys in a sweep file.
 
     A network has a field ``name`` with one allowed value, by which sweeps call it. What needs torch
-    imports it inside :meth:`build`, because plans are made without.
+    imports it inside :meth:`build`, or is the module of :attr:`code`, because plans are made
+    without.
     """
 
     if TYPE_CHECKING:
         name: str
+
+    code: ClassVar[str] = ""
+    """The function that builds the network, ``module:function``, for one with layers of its own."""
 
     @property
     def label(self) -> str:
@@ -42,13 +47,16 @@ class NetworkSpec(FrozenModel):
             ConfigError: the network cannot process images of this size.
         """
 
-    @abstractmethod
     def build(self, shape: Shape, num_classes: int) -> nn.Sequential:
         """Return the network for images of ``shape``; its parameters need no values yet.
 
         The last module is the linear classifier, ``self.plan(shape).features`` inputs wide. No
-        module works in place: methods differentiate twice.
+        module works in place: methods differentiate twice. Calls the function of :attr:`code` with
+        this configuration, the shape and the number of classes.
         """
+        module, _, name = self.code.partition(":")
+        network: nn.Sequential = getattr(import_module(module), name)(self, shape, num_classes)
+        return network
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
         """Give ``model`` its first values, drawn from ``generator`` only, in place."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.models.plan import Convolution, NetworkPlan, Shape, too_small
@@ -10,8 +10,6 @@ from pdd_ray.models.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from torch import nn
 
 GROWTH: Final = 12
 """Channels that each dense layer adds; the first convolution gives twice as many."""
@@ -26,6 +24,8 @@ class DenseNetSpec(NetworkSpec):
 
     name: Literal["densenet"] = "densenet"
     """The architecture."""
+
+    code: ClassVar[str] = "pdd_ray.models.densenet:build_densenet"
 
     @property
     def has_batch_norm(self) -> bool:
@@ -46,12 +46,6 @@ class DenseNetSpec(NetworkSpec):
         # a norm stands before each convolution but the first, and after the last dense block
         normalised = sum(item.channels_in for item in convolutions[1:]) + features
         return NetworkPlan(convolutions, features, norm_parameters=2 * normalised)
-
-    def build(self, shape: Shape, num_classes: int) -> nn.Sequential:
-        """Return the network; see :func:`pdd_ray.models.densenet.build_densenet`."""
-        from pdd_ray.models.densenet import build_densenet
-
-        return build_densenet(self.plan(shape), num_classes)
 
 
 def _convolutions(shape: Shape) -> Iterator[Convolution]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.models.plan import Convolution, NetworkPlan, Shape, norm_parameters, too_small
@@ -61,6 +61,8 @@ class ResNetSpec(NetworkSpec):
 
     name: Literal["resnet"] = "resnet"
     """The architecture."""
+
+    code: ClassVar[str] = "pdd_ray.models.resnet:build_resnet"
     depth: Literal[10, 18] = 18
     """Number of layers."""
     family: Literal["mtt", "idc", "idc_imagenet"] = "mtt"
@@ -91,12 +93,6 @@ class ResNetSpec(NetworkSpec):
         values = 1 if head_of(self) != "flat" else last.height * last.width
         features = last.channels_out * values
         return NetworkPlan(convolutions, features, norm_parameters(self.norm, convolutions))
-
-    def build(self, shape: Shape, num_classes: int) -> nn.Sequential:
-        """Return the network; see :func:`pdd_ray.models.resnet.build_resnet`."""
-        from pdd_ray.models.resnet import build_resnet
-
-        return build_resnet(self, self.plan(shape), shape, num_classes)
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
         """Give ``model`` the first values of its family's authors, in place."""
