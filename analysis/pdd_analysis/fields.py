@@ -115,13 +115,13 @@ def entries_of(records: Iterable[Record], planned: Iterable[Record] = ()) -> lis
     finished = {_identity(record): record for record in records}
     return [
         Entry(
-            _flat(record),
+            record.flat(),
             setting_key(record.variant, record.axes),
             record.test_accuracy,
             _finite(record.validation_accuracy),
         )
         for record in finished.values()
-    ] + [Entry(_flat(record), setting_key(record.variant, record.axes)) for record in planned]
+    ] + [Entry(record.flat(), setting_key(record.variant, record.axes)) for record in planned]
 
 
 def setting_key(variant: str, axes: Mapping[str, Json]) -> str:
@@ -224,15 +224,6 @@ def show_of(name: str, value: Json) -> str:
 def _is_all_images(name: str, value: Json) -> bool:
     """Return whether the value is that of mode full: no distilled images, but all real ones."""
     return name in ("images_per_class", "total_images_per_class") and value == 0
-
-
-def _flat(record: Record) -> dict[str, Any]:
-    """Return all fields of ``record``; an axis named like a field is called ``grid.<name>``."""
-    scalars = {name: getattr(record, name) for name in SCALAR_FIELDS}
-    axes = {
-        f"grid.{name}" if name in scalars else name: value for name, value in record.axes.items()
-    }
-    return {**scalars, **axes}
 
 
 def _identity(record: Record) -> str:

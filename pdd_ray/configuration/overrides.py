@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from pdd_ray.configuration import yaml
 from pdd_ray.configuration.document import Node, Place, nest, split_path
 from pdd_ray.configuration.merge import canonical_variant, merge, merge_experiment
+from pdd_ray.core.dotted import axis_of
 from pdd_ray.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -39,8 +40,9 @@ def _apply(root: Node, text: str) -> Node:
     place = Place(OVERRIDE, key)
     leaf = _placed(_parse_value(value, place), place)
     first, _, rest = key.partition(".")
-    if first == "grid" and rest:
-        return merge(root, _axis(rest, leaf))
+    axis = axis_of(key)
+    if axis:
+        return merge(root, _axis(axis, leaf))
     if first == "variants" and rest:
         return _change_variant(root, rest, leaf)
     return merge_experiment(root, nest(split_path(key, place), leaf))
@@ -49,10 +51,11 @@ def _apply(root: Node, text: str) -> Node:
 def _change_variant(root: Node, key: str, leaf: Node) -> Node:
     """Return ``root`` with ``leaf`` at NAME or NAME.KEY below `variants`."""
     name, _, rest = key.partition(".")
+    axis = axis_of(rest)
     if not rest:
         patch = leaf.with_value(canonical_variant(leaf)) if leaf.mapping() else leaf
-    elif rest.startswith("grid."):
-        patch = _axis(rest.removeprefix("grid."), leaf)
+    elif axis:
+        patch = _axis(axis, leaf)
     else:
         patch = nest(split_path(rest, leaf.place), leaf)
     variants = root.get("variants")

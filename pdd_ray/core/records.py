@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from pdd_ray.core.dotted import grid_key
 from pdd_ray.core.errors import RecordFormatError, StoreError
 from pdd_ray.core.files import write_text
 
@@ -90,9 +91,9 @@ class Record:
 
         An axis that is named like a field (``stages``) is called ``grid.stages``.
         """
-        values = asdict(self)
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
         axes = values.pop("axes")
-        named = {f"grid.{name}" if name in values else name: axes[name] for name in axes}
+        named = {grid_key(name) if name in values else name: axes[name] for name in axes}
         return {**values, **named}
 
 

@@ -17,7 +17,6 @@ its metrics are the last values of the tags.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -25,8 +24,10 @@ from tensorboard.plugins.hparams import summary_v2
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
+from pdd_ray.core.dotted import flat
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -71,7 +72,8 @@ class StageWriter:
 
         ``SummaryWriter.add_hparams`` would make a second run per call.
         """
-        summary = summary_v2.hparams_pb(dict(_flat(values)), trial_id=self._run)
+        shown = {name: _shown(value) for name, value in flat(values).items() if value != {}}
+        summary = summary_v2.hparams_pb(shown, trial_id=self._run)
         writer = self._writer._get_file_writer()
         writer.add_summary(summary)
         writer.flush()
@@ -88,12 +90,8 @@ class StageWriter:
         self._writer.add_image(IMAGES, rounded, iteration)
 
 
-def _flat(values: Mapping[str, Json], prefix: str = "") -> Iterator[tuple[str, bool | float | str]]:
-    """Yield what TensorBoard can hold of ``values``: numbers and truth values, others as text."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, bool | int | float | str):
-            yield f"{prefix}{name}", value
-        else:
-            yield f"{prefix}{name}", "none" if value is None else str(value)
+def _shown(value: Json) -> bool | float | str:
+    """Return what TensorBoard can hold of ``value``: numbers and truth values, others as text."""
+    if isinstance(value, bool | int | float | str):
+        return value
+    return "none" if value is None else str(value)

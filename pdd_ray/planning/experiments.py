@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from pdd_ray.core.errors import ConfigError
+from pdd_ray.core.labels import experiment_label
 from pdd_ray.data.facts import validation_counts
 
 if TYPE_CHECKING:
     from pdd_ray.configuration.expand import Experiment
-    from pdd_ray.core.identities import Json
     from pdd_ray.data.facts import DataFacts
 
 
 def experiment_id(experiment: Experiment) -> str:
     """Return a readable name: ``variant/axis=value/seed0``."""
-    axes = [f"{axis.rsplit('.', 1)[-1]}={_short(value)}" for axis, value in experiment.axes.items()]
-    return "/".join([experiment.variant, *axes, f"seed{experiment.seed}"])
+    return experiment_label(experiment.variant, experiment.axes, experiment.seed)
 
 
 def check_experiment(experiment: Experiment, facts: DataFacts) -> None:
@@ -65,12 +62,3 @@ def _check_length(experiment: Experiment) -> None:
                 f"{needed}: raise experts.epochs or lower method.max_start_epoch"
             )
             raise ConfigError(msg)
-
-
-def _short(value: Json) -> str:
-    """Return an axis value for a label: ``3x2`` for stages, compact JSON for other structures."""
-    if isinstance(value, Mapping):
-        if set(value) == {"count", "images_per_class"}:
-            return f"{value['count']}x{value['images_per_class']}"
-        return json.dumps(value, separators=(",", ":")).replace("/", "|")
-    return str(value).replace("/", "|")

@@ -9,6 +9,7 @@ from pdd_analysis.notes import estimates
 from pdd_analysis.statistics import CONFIDENCE
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.files import write_atomically
+from pdd_ray.core.labels import axis_label
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -129,4 +130,4 @@ def label_of(values: dict[str, Json], names: Iterable[str]) -> str:
 
 
 def _part(name: str, value: Json) -> str:
-    return value if isinstance(value, str) else f"{name.rsplit('.', 1)[-1]}={show(value)}"
+    return value if isinstance(value, str) else axis_label(name, show(value))
