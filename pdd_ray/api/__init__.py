@@ -1,1 +1,1 @@
-"""The commands as functions: from a sweep to its results."""
+"""The Python interface, ``pdd_ray.run`` and its kin; imports every room but the command line."""

@@ -1,6 +1,6 @@
-"""From a sweep to its results: plan it on a store, run it, keep its records.
+"""From loaded sweeps to the steps that are to be done, and to their records.
 
-The command line is a thin layer above; a notebook calls the same::
+What :mod:`pdd_ray.api.running` is made of::
 
     store = Store("pdd-ray-store").open()
     prepared = prepare(load_sweep("demo"), store)
@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import Collection
 from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
 from pdd_ray.core.records import write_records
@@ -27,7 +26,7 @@ from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunOutcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdd_ray.configuration.sweep import SweepSpec
+    from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.core.store import Store
     from pdd_ray.data.facts import DataFacts
     from pdd_ray.data.spec import DataSpec
@@ -43,7 +42,6 @@ class PreparedRun:
         plans: The plan of each.
         steps: The steps of all of them, each once, inputs before what reads them.
         store: The store.
-        experiments: Number of experiments.
         cached: Keys of steps whose artifacts exist and are whole.
         damaged: Why an artifact is not what was committed, by key; it has to be made again.
     """
@@ -52,9 +50,13 @@ class PreparedRun:
     plans: tuple[SweepPlan, ...]
     steps: tuple[Step, ...]
     store: Store
-    experiments: int
     cached: frozenset[str]
     damaged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def experiments(self) -> int:
+        """Number of experiments."""
+        return sum(len(sweep.experiments) for sweep in self.collection.sweeps)
 
     @property
     def missing(self) -> tuple[Step, ...]:
@@ -67,7 +69,7 @@ class PreparedRun:
         return max(plan.sweep.resources.max_concurrent_stages for plan in self.plans)
 
 
-def prepare(sweeps: SweepSpec | Collection, store: Store) -> PreparedRun:
+def prepare(sweeps: LoadedSweep | Collection, store: Store) -> PreparedRun:
     """Return a sweep, or a collection of them, with plans and what ``store`` already has of it.
 
     Raises:
@@ -83,14 +85,10 @@ def prepare(sweeps: SweepSpec | Collection, store: Store) -> PreparedRun:
 
     if not isinstance(sweeps, Collection):
         sweeps = Collection.of(sweeps)
-    experiments = [expand(sweep) for sweep in sweeps.sweeps]
-    plans = tuple(
-        plan_sweep(sweep, found, facts)
-        for sweep, found in zip(sweeps.sweeps, experiments, strict=True)
-    )
+    plans = tuple(plan_sweep(one.spec, one.experiments, facts) for one in sweeps.sweeps)
     steps = tuple(topological(step for plan in plans for step in plan.steps))
     cached, damaged = _look_up(steps, store)
-    return PreparedRun(sweeps, plans, steps, store, sum(map(len, experiments)), cached, damaged)
+    return PreparedRun(sweeps, plans, steps, store, cached, damaged)
 
 
 def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
@@ -100,12 +98,11 @@ def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
         ConfigError: if a sweep can't be carried out, or its table can't be made.
         DataError: if a data set can't be read.
     """
-    from pdd_ray.api.preparing import prepare
-    from pdd_ray.results.outputs import check_table
+    from pdd_ray.results.tables import check_table
 
     prepared = prepare(sweeps, store)
-    for planned in prepared.plans:
-        check_table(planned)
+    for sweep, plan in zip(sweeps.sweeps, prepared.plans, strict=True):
+        check_table(sweep, plan)
     return prepared
 
 

@@ -1,4 +1,4 @@
-"""Which store a command or a function works on."""
+"""The store that a command or a function works on: named, found or made."""
 
 from __future__ import annotations
 
@@ -21,6 +21,15 @@ def store_at(store: StoreLike) -> Store:
     if isinstance(store, Store):
         return store
     return Store(store or os.environ.get(STORE_VARIABLE) or DEFAULT_STORE)
+
+
+def open_store(store: StoreLike) -> Store:
+    """Return the store that ``store`` means, made if it is not there.
+
+    Raises:
+        StoreError: if it can't be created or written, or has another format.
+    """
+    return store_at(store).open()
 
 
 def existing_store(store: StoreLike) -> Store:

@@ -1,4 +1,4 @@
-"""Plain text in columns."""
+"""Plain text for people: columns, and sizes in bytes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""The console script ``pdd-ray``: data on stdout, messages on stderr, errors as lines."""
+"""The command line: options and text; calls the Python interface and imports no room below it.
+
+Data goes to stdout, messages to stderr, errors are lines.
+"""

@@ -1,4 +1,4 @@
-"""Commands about the configuration of sweeps."""
+"""The commands ``config show`` and ``config schema``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 
+import pdd_ray
 from pdd_ray.api.stores import DEFAULT_STORE
 from pdd_ray.cli.messages import show, show_json
 from pdd_ray.cli.options import OverridesArgument, StoreOption, SweepArgument
-from pdd_ray.core.store import Store
 
 app = typer.Typer(help="Show configurations and their schema.", no_args_is_help=True)
 
@@ -25,9 +25,7 @@ class ConfigFormat(StrEnum):
 @app.command("schema")
 def show_schema() -> None:
     """Show the JSON schema of sweep files, for editors."""
-    from pdd_ray.configuration.load import sweep_schema
-
-    show_json(sweep_schema())
+    show_json(pdd_ray.schema())
 
 
 @app.command("show")
@@ -40,11 +38,6 @@ def show_config(
     ] = ConfigFormat.YAML,
 ) -> None:
     """Show a sweep with all its defaults; the output is a sweep file itself."""
-    from pdd_ray.configuration import yaml
-    from pdd_ray.configuration.load import load_sweep, resolved
+    from pdd_ray.api.sweeps import config_text
 
-    values = resolved(load_sweep(sweep, overrides or (), Store(store)))
-    if form is ConfigFormat.JSON:
-        show_json(values)
-    else:
-        show(yaml.dump(values))
+    show(config_text(pdd_ray.config(sweep, overrides or (), store=store), form.value))

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands have, and the store they lead to."""
+"""Arguments and options that several commands have."""
 
 from pathlib import Path
 from typing import Annotated

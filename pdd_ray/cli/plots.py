@@ -1,4 +1,4 @@
-"""The command that draws the plots of a sweep."""
+"""The command ``plot``, which draws the plots of a sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pdd_ray.api.stores import DEFAULT_STORE, existing_store
+from pdd_ray.api.stores import DEFAULT_STORE
 from pdd_ray.cli.messages import say, show
 from pdd_ray.cli.options import StoreOption, SweepArgument
 
@@ -55,16 +55,12 @@ def plot(
 
     Their paths go to stdout.
     """
-    from pdd_ray.results.plotting import plot_files, plot_folder
-    from pdd_ray.results.saved_sweeps import find_saved_collection
+    from pdd_ray.api.reading import plots_by_sweep
 
-    opened = existing_store(store)
-    found = find_saved_collection(sweep, opened)
-    for each in found.sweeps:
-        folder = plot_folder(each.name, found, opened, output)
-        kinds = [entry.value for entry in kind or ()]
-        paths = plot_files(each.name, opened, folder, form.value, kinds)
+    kinds = [entry.value for entry in kind or ()]
+    drawn = plots_by_sweep(sweep, store=store, kinds=kinds, form=form.value, output=output)
+    for name, paths in drawn:
         if not paths:
-            say(f"nothing of {each.name} can be plotted yet")
+            say(f"nothing of {name} can be plotted yet")
         for path in paths:
             show(str(path))

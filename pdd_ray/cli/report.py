@@ -1,4 +1,4 @@
-"""The command that writes one page about a sweep."""
+"""The command ``report``, which writes one page about a sweep."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pdd_ray.api.stores import DEFAULT_STORE, existing_store
+import pdd_ray
+from pdd_ray.api.stores import DEFAULT_STORE
 from pdd_ray.cli.messages import say, show
 from pdd_ray.cli.options import StoreOption, SweepArgument
 
@@ -31,15 +32,7 @@ def report(
     It holds plan, tables, plots, pictures and every experiment with its logs, and needs no
     network. Shows what there is, also while the sweep runs; its path goes to stdout.
     """
-    from pdd_ray.results.report.page import write_report, write_reports
-    from pdd_ray.results.saved_sweeps import find_saved_collection
-
-    opened = existing_store(store)
-    found = find_saved_collection(sweep, opened)
-    if found.single:
-        paths = [write_report(found.sweeps[0], opened, output)]
-    else:
-        paths = write_reports(found, opened, output)
+    paths = pdd_ray.write_report(sweep, store=store, output=output)
     for path in paths:
         show(str(path))
     if open_it:

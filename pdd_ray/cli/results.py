@@ -1,4 +1,4 @@
-"""Commands that show what sweeps found, from the store alone."""
+"""The commands ``table`` and ``images``: what sweeps found, from the store alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from pdd_ray.api.stores import DEFAULT_STORE, existing_store
+import pdd_ray
+from pdd_ray.api.stores import DEFAULT_STORE
 from pdd_ray.cli.messages import say, show
 from pdd_ray.cli.options import StoreOption, SweepArgument
 from pdd_ray.core.errors import ConfigError
@@ -80,16 +81,19 @@ def table(
 
     Shows what is finished, also while the sweep runs.
     """
-    from pdd_ray.results.outputs import Pivot, collection_text
-    from pdd_ray.results.saved_sweeps import find_saved_collection
-
-    pivot = Pivot(_names(rows), _names(cols), baseline, _names(choose))
-    if compare is not None and pivot != Pivot():
+    if compare is not None and any(each is not None for each in (rows, cols, baseline, choose)):
         msg = "--compare is a table by itself: not with --rows, --cols, --baseline or --choose"
         raise ConfigError(msg)
-    opened = existing_store(store)
-    found = find_saved_collection(sweep, opened)
-    text = collection_text(found, opened, form.value, compare, pivot)
+    text = pdd_ray.table(
+        sweep,
+        store=store,
+        form=form.value,
+        compare=compare,
+        rows=_names(rows),
+        columns=_names(cols),
+        baseline=baseline,
+        choose=_names(choose),
+    )
     if output is None:
         show(text)
         return
@@ -128,15 +132,13 @@ def images(
 
     One picture per setting, its stages side by side; their paths go to stdout.
     """
-    from pdd_ray.results.outputs import write_pictures
-    from pdd_ray.results.saved_sweeps import find_saved_collection
+    from pdd_ray.api.reading import pictures_by_sweep
 
-    opened = existing_store(store)
-    for each in find_saved_collection(sweep, opened).sweeps:
-        paths = write_pictures(
-            each.name, opened, all_seeds=all_seeds, stages=stage or (), classes=label or ()
-        )
+    written = pictures_by_sweep(
+        sweep, store=store, all_seeds=all_seeds, stages=stage or (), classes=label or ()
+    )
+    for name, paths in written:
         if not paths:
-            say(f"no stage of {each.name} is finished yet")
+            say(f"no stage of {name} is finished yet")
         for path in paths:
             show(str(path))

@@ -1,4 +1,4 @@
-"""Commands that plan and run sweeps."""
+"""The commands ``run``, ``demo`` and ``plan``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pdd_ray.api.stores import DEFAULT_STORE
+import pdd_ray
+from pdd_ray.api.stores import DEFAULT_STORE, open_store
 from pdd_ray.cli.messages import say, show, show_json
 from pdd_ray.cli.options import (
     JsonOption,
@@ -16,11 +17,9 @@ from pdd_ray.cli.options import (
     SweepArgument,
     store_hint,
 )
-from pdd_ray.core.store import Store
 
 if TYPE_CHECKING:
-    from pdd_ray.api.preparing import PreparedRun
-    from pdd_ray.runtime.interface import RunOptions
+    from pdd_ray import RunResult
 
 MOST_PICTURES = 4
 """Pictures that are named at the end of a run."""
@@ -76,18 +75,16 @@ def run_sweep(
     Run it again to continue after an interruption, to retry what failed, or to extend it:
     what is done already is never done again.
     """
-    from pdd_ray.runtime.interface import RunOptions
-
-    prepared = _prepare(sweep, overrides, Store(store).open())
-    options = RunOptions(
-        address=address,
-        elastic=elastic,
-        fail_fast=fail_fast,
-        max_concurrent_stages=prepared.max_concurrent_stages,
-        cpus=cpus,
-        gpus=gpus,
+    planned = pdd_ray.plan(sweep, overrides or (), store=open_store(store), cpus=cpus)
+    say(str(planned))
+    result = planned.run(
+        serial=serial, address=address, elastic=elastic, fail_fast=fail_fast, gpus=gpus
     )
-    _run(prepared, options, store, serial=serial)
+    for name, text in result.tables.items():
+        heading = [] if result.single else [f"## {name}", ""]
+        show("\n".join([*heading, text]))
+    result.check(f"pdd-ray logs{store_hint(store)}")
+    say("\n".join(_next_commands(result, store)))
 
 
 def plan(
@@ -98,52 +95,20 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and take."""
-    from pdd_ray.api.plan_text import plan_as_json, plan_lines
-
-    prepared = _prepare(sweep, overrides, Store(store))
+    planned = pdd_ray.plan(sweep, overrides or (), store=store, cpus=cpus)
     if as_json:
-        show_json(plan_as_json(prepared, cpus))
+        show_json(planned.to_json())
     else:
-        show("\n".join(plan_lines(prepared, cpus)))
+        show(str(planned))
 
 
-def _prepare(sweep: str, overrides: list[str] | None, store: Store) -> PreparedRun:
-    from pdd_ray.api.preparing import prepare_checked
-    from pdd_ray.configuration.load import load_collection
-
-    return prepare_checked(load_collection(sweep, overrides or (), store), store)
-
-
-def _run(prepared: PreparedRun, options: RunOptions, store: Path, *, serial: bool) -> None:
-    from pdd_ray.api.plan_text import plan_lines
-    from pdd_ray.api.preparing import check_complete, run
-    from pdd_ray.results.outputs import write_outputs
-    from pdd_ray.runtime.display import create_display
-
-    say("\n".join(plan_lines(prepared, options.cpus)))
-    report = run(prepared, options, create_display(), serial=serial)
-    for plan in prepared.plans:
-        text = write_outputs(plan.sweep, prepared.store, pictures=bool(report.done))
-        if text is not None:
-            heading = [] if prepared.collection.single else [f"## {plan.sweep.name}", ""]
-            show("\n".join([*heading, text]))
-    check_complete(report, prepared, f"pdd-ray logs{store_hint(store)}")
-    say("\n".join(_next_commands(prepared, store)))
-
-
-def _next_commands(prepared: PreparedRun, store: Path) -> list[str]:
-    name = prepared.collection.name
+def _next_commands(result: RunResult, store: Path) -> list[str]:
+    name = result.name
     hint = store_hint(store)
-    folders = [prepared.store.sweep_folder(plan.sweep.name) for plan in prepared.plans]
-    pictures = [
-        picture
-        for folder in folders
-        for picture in (*folder.glob("*.png"), *sorted((folder / "images").glob("*.png")))
-    ]
-    more = len(pictures) - MOST_PICTURES
+    more = len(result.pictures) - MOST_PICTURES
     return [
-        *(f"results: {folder}" for folder in folders),
-        *(f"picture: {picture}" for picture in pictures[:MOST_PICTURES]),
+        *(f"results: {folder}" for folder in result.folders),
+        *(f"picture: {picture}" for picture in result.pictures[:MOST_PICTURES]),
         *([f"and {more} more pictures beside them"] if more > 0 else []),
         "run it again: 0 steps to do",
         f"next: pdd-ray table {name} --format latex{hint}",

@@ -1,1 +1,1 @@
-"""What a user may configure: typed, frozen, every field described, unknown keys rejected."""
+"""What a user may configure, and reading it: typed, frozen, checked; imports ``pdd_ray.core``."""

@@ -1,4 +1,4 @@
-"""Expanding a sweep: variants x grid x seeds, each combination one experiment."""
+"""Experiments and the sweep that has them: variants x grid x seeds, each combination one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.identities import digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pdd_ray.configuration.sweep import SweepSpec
     from pdd_ray.core.identities import Json
@@ -43,6 +43,29 @@ class Experiment:
 
 
 @dataclass(frozen=True)
+class LoadedSweep:
+    """A sweep that was checked, with the experiments that it expands to.
+
+    Attributes:
+        spec: The sweep with all its defaults.
+        experiments: Variants in order, then grid points, then seeds.
+    """
+
+    spec: SweepSpec
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the sweep."""
+        return self.spec.name
+
+    @property
+    def settings(self) -> list[Experiment]:
+        """Every variant at every point of its grid, with the first seed."""
+        return [one for one in self.experiments if one.seed == self.spec.seeds[0]]
+
+
+@dataclass(frozen=True)
 class SettingDocument:
     """One variant at one point of its grid, not yet validated; ``place`` is where it is written."""
 
@@ -55,14 +78,23 @@ class SettingDocument:
 def expand(sweep: SweepSpec) -> list[Experiment]:
     """Return the experiments of ``sweep``: variants in order, then grid points, then seeds.
 
+    For specifications made in code: a sweep that was loaded has them (:class:`LoadedSweep`).
+
     Raises:
         ConfigError: if a variant or an axis value makes no valid experiment, or the same one as
             another; one line each.
     """
     document = from_plain(sweep.to_json(), Place(f"sweep {sweep.name}: ", ""))
+    return experiments_of(sweep, checked_settings(document))
+
+
+def experiments_of(
+    sweep: SweepSpec, settings: Iterable[tuple[SettingDocument, ExperimentSpec]]
+) -> list[Experiment]:
+    """Return an experiment for every one of ``settings`` and seed of ``sweep``."""
     return [
         Experiment(sweep.name, setting.variant, seed, setting.axes, spec)
-        for setting, spec in checked_settings(document)
+        for setting, spec in settings
         for seed in sweep.seeds
     ]
 

@@ -1,4 +1,4 @@
-"""Finding a sweep by file, preset or name in the store, and checking all it expands to."""
+"""Loading sweeps by file, preset or name in the store, with all experiments they expand to."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from pdd_ray.configuration import yaml
 from pdd_ray.configuration.collection import CollectionSpec
 from pdd_ray.configuration.document import Place, from_plain
-from pdd_ray.configuration.expand import checked_settings
+from pdd_ray.configuration.expand import LoadedSweep, checked_settings, experiments_of
 from pdd_ray.configuration.experiment import EqualStagesSpec, ExperimentSpec
 from pdd_ray.configuration.explain import suggestion, validate
 from pdd_ray.configuration.merge import canonical_variant, undot
 from pdd_ray.configuration.overrides import OVERRIDE, apply_overrides
 from pdd_ray.configuration.sweep import SweepSpec
+from pdd_ray.core.dotted import grid_key
 from pdd_ray.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ class Collection:
 
     name: str
     description: str
-    sweeps: tuple[SweepSpec, ...]
+    sweeps: tuple[LoadedSweep, ...]
 
     @classmethod
-    def of(cls, sweep: SweepSpec) -> Collection:
+    def of(cls, sweep: LoadedSweep) -> Collection:
         """Return ``sweep`` as a collection of itself."""
-        return cls(sweep.name, sweep.description, (sweep,))
+        return cls(sweep.name, sweep.spec.description, (sweep,))
 
     @property
     def single(self) -> bool:
@@ -64,10 +65,9 @@ def load_collection(
     Raises:
         ConfigError: as for :func:`load_sweep`, or if two sweeps have the same name.
     """
-    text, name, folder = _read(source, store)
-    root = yaml.parse(text, name)
+    root, name, folder = _parse(source, store)
     if root.get("sweeps") is None:
-        return Collection.of(load_sweep(source, overrides, store))
+        return Collection.of(_changed_sweep(root, name, folder, overrides))
     spec = validate(CollectionSpec, root)
     sweeps = tuple(load_sweep(_member(entry, folder), overrides, store) for entry in spec.sweeps)
     names = [sweep.name for sweep in sweeps]
@@ -83,8 +83,10 @@ def _member(entry: str, folder: Path) -> str:
     return str(beside) if beside.is_file() else entry
 
 
-def load_sweep(source: str, overrides: Sequence[str] = (), store: Store | None = None) -> SweepSpec:
-    """Return the sweep ``source`` changed by ``overrides``, all its experiments checked.
+def load_sweep(
+    source: str, overrides: Sequence[str] = (), store: Store | None = None
+) -> LoadedSweep:
+    """Return the sweep ``source`` changed by ``overrides``, with its experiments.
 
     Args:
         source: A YAML or JSON file; the name of a preset (``demo``, ``cpu/cifar10_stages``); or
@@ -95,14 +97,13 @@ def load_sweep(source: str, overrides: Sequence[str] = (), store: Store | None =
     Raises:
         ConfigError: if there is no such sweep or something in it is wrong; one line per problem.
     """
-    text, name, folder = _read(source, store)
-    root = yaml.parse(text, name)
+    root, name, folder = _parse(source, store)
     if root.get("sweeps") is not None:
         raise ConfigError(f"{name}: a collection of sweeps; a single sweep is needed here")
     return _changed_sweep(root, name, folder, overrides)
 
 
-def sweep_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> SweepSpec:
+def sweep_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> LoadedSweep:
     """Return the sweep that a file with the content ``values`` would be.
 
     Args:
@@ -118,7 +119,7 @@ def sweep_from(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Swee
     return _changed_sweep(root, "the sweep given", Path.cwd(), overrides)
 
 
-def _changed_sweep(root: Node, name: str, folder: Path, overrides: Sequence[str]) -> SweepSpec:
+def _changed_sweep(root: Node, name: str, folder: Path, overrides: Sequence[str]) -> LoadedSweep:
     """Return the document ``root``, whose paths start at ``folder``, as a sweep."""
     root = _resolve_roots(root, folder)
     if not isinstance(root.value, dict):
@@ -130,17 +131,17 @@ def _changed_sweep(root: Node, name: str, folder: Path, overrides: Sequence[str]
     return check_sweep(root)
 
 
-def check_sweep(root: Node) -> SweepSpec:
-    """Return the document ``root`` as a sweep.
+def check_sweep(root: Node) -> LoadedSweep:
+    """Return the document ``root`` as a sweep, with the experiments it expands to.
 
     Raises:
         ConfigError: if it, or an experiment it expands to, is not valid; one line per problem.
     """
     problems: dict[str, None] = {}
-    found: list[SettingDocument] = []
+    found: list[tuple[SettingDocument, ExperimentSpec]] = []
     sweep = None
     try:
-        found = [setting for setting, _ in checked_settings(root)]
+        found = checked_settings(root)
     except ConfigError as error:
         problems.update(dict.fromkeys(str(error).splitlines()))
     others = {key: node for key, node in root.mapping().items() if not problems or key != "grid"}
@@ -150,8 +151,8 @@ def check_sweep(root: Node) -> SweepSpec:
         problems.update(dict.fromkeys(str(error).splitlines()))
     if problems or sweep is None:
         raise ConfigError("\n".join(sorted(problems, key=_line_and_column)))
-    _check_effect(root, found)
-    return sweep
+    _check_effect(root, [setting for setting, _ in found])
+    return LoadedSweep(sweep, tuple(experiments_of(sweep, found)))
 
 
 def _line_and_column(problem: str) -> tuple[int, int]:
@@ -186,6 +187,12 @@ def sweep_schema() -> dict[str, Any]:
     schema["$defs"]["EqualStagesSpec"] = EqualStagesSpec.model_json_schema()
     stages["anyOf"] = [{"$ref": "#/$defs/EqualStagesSpec"}, as_list]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _parse(source: str, store: Store | None) -> tuple[Node, str, Path]:
+    """Return the document ``source``, its name in messages, and where its paths start."""
+    text, name, folder = _read(source, store)
+    return yaml.parse(text, name), name, folder
 
 
 def _read(source: str, store: Store | None) -> tuple[str, str, Path]:
@@ -268,7 +275,7 @@ def _check_effect(root: Node, found: Sequence[SettingDocument]) -> None:
     given = [node for key in experiment if key for node in key.walk()]
     hidden = [
         f"{node.place}: no effect, since every variant or a grid axis sets this key; override "
-        f"grid.{node.place.path} or variants.NAME.{node.place.path} instead"
+        f"{grid_key(node.place.path)} or variants.NAME.{node.place.path} instead"
         for node in given
         if node.place.prefix == OVERRIDE and not node.children() and node.place not in seen
     ]

@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING
 
 from pdd_analysis.fields import NOTHING, setting_key
 from pdd_analysis.published import Published, SettingComparison
-from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import load_sweep, presets
 from pdd_ray.configuration.method import DistillationSpec
+from pdd_ray.core.dotted import flat
 from pdd_ray.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pdd_ray.configuration.expand import Experiment
+    from pdd_ray.configuration.expand import Experiment, LoadedSweep
     from pdd_ray.configuration.experiment import ExperimentSpec
-    from pdd_ray.configuration.sweep import SweepSpec
     from pdd_ray.core.identities import Json
 
 IGNORED = (
@@ -37,7 +36,7 @@ IGNORED = (
 model are compared result by result; the protocol is named in every caption."""
 
 
-def published_beside(sweep: SweepSpec) -> Published | None:
+def published_beside(sweep: LoadedSweep) -> Published | None:
     """Return the paper's table for ``sweep``, and how each setting differs from the paper's.
 
     The paper's settings are those of the preset that ``reference`` names, or of the preset that
@@ -46,34 +45,30 @@ def published_beside(sweep: SweepSpec) -> Published | None:
     Raises:
         ConfigError: if there is no such preset.
     """
-    name = sweep.reference or _own_preset(sweep)
-    if sweep.paper is None or name is None:
+    name = sweep.spec.reference or _own_preset(sweep)
+    if sweep.spec.paper is None or name is None:
         return None
     try:
         reference = load_sweep(name)
     except ConfigError as error:
         raise ConfigError(f"reference: {error}") from error
     of_paper: dict[str, list[dict[str, str]]] = {}
-    for experiment in _settings(reference):
+    for experiment in reference.settings:
         of_paper.setdefault(experiment.variant, []).append(_texts(experiment.spec))
     return Published(
-        table=sweep.paper,
+        table=sweep.spec.paper,
         reference=name,
         settings={
             setting_key(experiment.variant, experiment.axes): _setting(experiment, of_paper, name)
-            for experiment in _settings(sweep)
+            for experiment in sweep.settings
         },
     )
 
 
-def _own_preset(sweep: SweepSpec) -> str | None:
+def _own_preset(sweep: LoadedSweep) -> str | None:
     """Return the preset of ``sweeps/paper`` that has the name of ``sweep``."""
     name = sweep.name.replace("paper-", "paper/", 1)
     return name if name.startswith("paper/") and name in presets() else None
-
-
-def _settings(sweep: SweepSpec) -> list[Experiment]:
-    return [experiment for experiment in expand(sweep) if experiment.seed == sweep.seeds[0]]
 
 
 def _setting(
@@ -111,22 +106,11 @@ def _texts(spec: ExperimentSpec) -> dict[str, str]:
     sizes = [str(stage.images_per_class) for stage in spec.stages]
     equal = len(set(sizes)) == 1
     shape = f"{len(sizes)} x {sizes[0]}" if equal else " + ".join(sizes)
-    flat = {"stages": shape, **dict(_flatten(spec.filled_in(), ""))}
+    settings: dict[str, Json] = {"stages": shape, **flat(spec.filled_in(), lists=True)}
     return {
-        key: text
-        for key, text in flat.items()
-        if not key.endswith("].images_per_class")
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in settings.items()
+        if value != {}
+        and not key.endswith("].images_per_class")
         and not any(key == ignored or key.startswith(ignored + ".") for ignored in IGNORED)
     }
-
-
-def _flatten(value: Json, key: str) -> Iterator[tuple[str, str]]:
-    """Yield the leaves of ``value``; lists of mappings are entered, other lists are leaves."""
-    if isinstance(value, dict):
-        for name, child in value.items():
-            yield from _flatten(child, f"{key}.{name}" if key else name)
-    elif isinstance(value, list) and any(isinstance(item, dict) for item in value):
-        for index, item in enumerate(value):
-            yield from _flatten(item, f"{key}[{index}]")
-    else:
-        yield key, value if isinstance(value, str) else json.dumps(value)

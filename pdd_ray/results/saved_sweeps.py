@@ -1,4 +1,4 @@
-"""What a store knows of a sweep: its steps, how far they are, and its finished evaluations.
+"""Sweeps that were run on a store: their steps, how far these are, and finished evaluations.
 
 Written when a sweep is run and read from any other shell; needs neither the data nor Ray::
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from pdd_ray.configuration.sweep import SweepSpec
+    from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.core.store import Store
     from pdd_ray.planning.sweep_plan import SweepPlan
 
@@ -133,7 +133,7 @@ def find_saved_collection(source: str, store: Store) -> Collection:
     return Collection(name, description, tuple(find_saved_sweep(each, store) for each in names))
 
 
-def find_saved_sweep(source: str, store: Store) -> SweepSpec:
+def find_saved_sweep(source: str, store: Store) -> LoadedSweep:
     """Return the sweep ``source`` as it was run last on ``store``.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import shutil
@@ -16,10 +17,13 @@ import typer.main
 
 import pdd_analysis
 import pdd_ray
+from pdd_ray.api import preparing
+from pdd_ray.api.reading import tensorboard_folder
 from pdd_ray.cli.main import app, main
 from pdd_ray.configuration import yaml
 from pdd_ray.configuration.load import load_sweep
-from pdd_ray.core.errors import ConfigError, StepsFailedError, StoreError
+from pdd_ray.core import errors
+from pdd_ray.core.errors import ConfigError, InterruptedRunError, StepsFailedError, StoreError
 from pdd_ray.core.store import Store
 from pdd_ray.results.saved_sweeps import StepState, find_step
 from tests.cli.conftest import TINY
@@ -90,6 +94,27 @@ def test_what_computes_nothing_loads_neither_torch_nor_ray(
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'pdd_ray' has no attribute 'ran'"):
         _ = pdd_ray.ran
+
+
+def test_every_error_is_importable_from_the_top():
+    public = {name for name, each in vars(errors).items() if inspect.isclass(each)}
+    assert {name for name in pdd_ray.__all__ if name.endswith("Error")} == public
+    assert all(getattr(pdd_ray, name) is getattr(errors, name) for name in public)
+
+
+def test_every_public_name_is_there():
+    assert all(hasattr(pdd_ray, name) for name in pdd_ray.__all__)
+
+
+def test_the_analysis_is_importable_beside_a_folder_of_that_name(tmp_path: Path):
+    (tmp_path / "analysis").mkdir()
+    (tmp_path / "analysis/__init__.py").write_text("raise ImportError\n", encoding="utf-8")
+    program = "from pdd_ray import analysis; print(analysis.__name__)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert done.stdout == "pdd_analysis\n"
+    assert pdd_ray.analysis is pdd_analysis
 
 
 # --- sweeps ---------------------------------------------------------------------------------------
@@ -164,6 +189,30 @@ def test_a_failed_step_is_raised_and_the_others_are_kept(folder: Path):
     assert status.count(StepState.DONE) > 0
 
 
+def test_what_failed_is_in_the_result_of_a_plan_and_raised_when_it_is_checked(folder: Path):
+    planned = pdd_ray.plan("tiny.yaml", ["method.image_learning_rate=1e30"])
+    result = planned.run(serial=True, quiet=True)
+    (message,) = result.report.failed.values()
+    assert "diverged" in message
+    assert list(result.tables) == ["tiny"]  # the baseline, which was done before
+    with pytest.raises(StepsFailedError, match=r"\(show pdd/seed0/stage1\)"):
+        result.check("show")
+
+
+def test_a_run_that_was_stopped_says_so_when_it_is_checked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(preparing, "execute", stop)
+    planned = pdd_ray.plan("tiny.yaml", store="new")
+    result = planned.run(serial=True, quiet=True)
+    assert (result.tables, result.report.interrupted) == ({}, True)
+    with pytest.raises(InterruptedRunError, match="stopped with 0 of 11 steps done"):
+        result.check()
+
+
 def test_a_collection_is_run_as_one(folder: Path):
     other = TINY.replace("name: tiny", "name: other")
     (folder / "other.yaml").write_text(other, encoding="utf-8")
@@ -225,6 +274,17 @@ def test_plots_are_those_of_the_command(folder: Path, shown: Callable[..., str])
         pdd_ray.plots("tiny", kinds=["continual"])
 
 
+def test_the_folder_of_tensorboard_is_that_of_the_command(folder: Path, shown: Callable[..., str]):
+    assert str(tensorboard_folder("tiny")) in shown("tb", "tiny", "--print")
+    assert str(tensorboard_folder()) in shown("tb", "--print")
+
+
+def test_doctor_finds_what_the_command_shows(folder: Path, shown: Callable[..., str]):
+    found = [f"{finding.level:<5} {finding.subject}" for finding in pdd_ray.doctor()]
+    lines = shown("doctor").splitlines()
+    assert [line[: len(text)] for line, text in zip(lines, found, strict=True)] == found
+
+
 def test_a_report_is_a_page_where_the_command_writes_it(folder: Path):
     assert pdd_ray.write_report("tiny") == [folder / "store/sweeps/tiny/report.html"]
     assert pdd_ray.write_report("tiny", output="page.html") == [Path("page.html")]
@@ -273,7 +333,7 @@ def test_every_function_is_in_the_table_beside_its_command():
     text = DOCUMENT.read_text(encoding="utf-8").partition("## TensorBoard")[0]
     rows = [line.split(" | ") for line in text.splitlines() if re.match(r"\| (`|\|)", line)]
     functions = {name for row in rows for name in re.findall(r"`pdd_ray\.(\w+)\(", " | ".join(row))}
-    assert functions == {name for name in pdd_ray.__all__ if name.islower()}
+    assert functions == {n for n in pdd_ray.__all__ if inspect.isfunction(getattr(pdd_ray, n))}
     commands = typer.main.get_command(app).commands
     for name in (name for row in rows for name in re.findall(r"`([a-z ]+)`", row[0])):
         first, _, second = name.partition(" ")

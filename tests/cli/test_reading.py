@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pdd_ray import __version__
-from pdd_ray.cli import doctor, status, tensorboard
+from pdd_ray.api import machine
+from pdd_ray.cli import tensorboard
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.store import Store
 from pdd_ray.results.saved_sweeps import StepState, find_step, read_status
@@ -107,10 +108,7 @@ def test_an_ambiguous_step_lists_what_it_could_be(folder: Path, cli: Callable[..
     assert cli("logs", "nope").err.startswith("error: no step 'nope' in the store")
 
 
-def test_a_followed_log_is_shown_until_the_step_ends(
-    folder: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(status, "POLL_SECONDS", 0.01)
+def test_a_followed_log_is_shown_until_the_step_ends(folder: Path, cli: Callable[..., Ended]):
     store = Store(folder / "store")
     step = find_step("pdd/seed0/stage2", store)
     artifact = store.set_aside(step.key)
@@ -226,14 +224,14 @@ def test_doctor_reports_a_line_per_subject(fresh: Path, cli: Callable[..., Ended
     assert {line[0] for line in lines} <= {"ok", "warn"}
     subjects = [line[1] for line in lines]
     assert subjects[:3] == ["python", "cpus", "memory"]
-    assert subjects[3 : 3 + len(doctor.PACKAGES)] == list(doctor.PACKAGES)
-    assert subjects[3 + len(doctor.PACKAGES) :] == ["gpus", "store", "disk", "compiler"]
+    assert subjects[3 : 3 + len(machine.PACKAGES)] == list(machine.PACKAGES)
+    assert subjects[3 + len(machine.PACKAGES) :] == ["gpus", "store", "disk", "compiler"]
 
 
 def test_doctor_fails_for_what_has_to_be_changed(
     fresh: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(machine, "PACKAGES", ("no-such-package",))
     ended = cli("doctor", "--store", "tiny.yaml")
     assert ended.code == 1
     lines = ended.out.splitlines()
@@ -244,7 +242,7 @@ def test_doctor_fails_for_what_has_to_be_changed(
 def test_doctor_warns_of_a_gpu_that_torch_does_not_see(monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    monkeypatch.setattr(doctor, "_nvidia_gpus", lambda: ["A100, 40960 MiB"])
+    monkeypatch.setattr(machine, "_nvidia_gpus", lambda: ["A100, 40960 MiB"])
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (finding,) = doctor._gpus()
+    (finding,) = machine._gpus()
     assert str(finding).startswith("warn  gpus       A100, 40960 MiB, but torch does not see them")

@@ -162,7 +162,7 @@ def test_the_demo_is_the_preset_of_that_name(
 ):
     ended = cli("demo", "seeds=[5]", "--cpus", "2", "--store", "s")
     assert (ended.code, ray_calls) == (130, [RunOptions(cpus=2)])
-    assert load_sweep("demo", store=None).seeds == (0,)
+    assert load_sweep("demo", store=None).spec.seeds == (0,)
     assert json.loads((fresh / "s/sweeps/demo/sweep.json").read_text())["seeds"] == [5]
 
 

@@ -7,21 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pdd_ray.core.store import Store
-from pdd_ray.results.outputs import COMPARISONS, Pivot, table_text
-from pdd_ray.results.saved_sweeps import find_saved_sweep
+from pdd_ray.results.tables import COMPARISONS
+from tests.results.test_tables import cells_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli.conftest import Ended
-
-
-def cells_of(text: str) -> list[list[str]]:
-    """Return the cells of the first table in a Markdown text, without the ruler."""
-    lines = text.split("\n\n", maxsplit=1)[0].splitlines()
-    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in (lines[0], *lines[2:])]
 
 
 def test_a_pivot_shows_other_rows_and_columns(folder: Path, cli: Callable[..., Ended]):
@@ -119,32 +112,6 @@ def test_a_collection_with_a_sweep_that_was_not_run_has_no_tables(
     assert (ended.code, ended.out) == (2, "")
     assert ended.err.startswith("error: ")
     assert "sweep 'ti_2'" in ended.err
-
-
-def test_a_sweep_of_the_paper_is_laid_out_as_its_table(folder: Path):
-    store = Store(folder / "store")
-    sweep = find_saved_sweep("tiny", store)
-    usual = type(sweep.table)()
-    paper = sweep.model_copy(update={"paper": "Table 3", "table": usual})
-    text = table_text(paper, store)
-    assert cells_of(text)[0] == ["method", "stages", "images_per_class", "progressive"]
-    assert "Table 3 of PDD (Chen et al., ICLR 2024): modes of training on the stages." in text
-    pivoted = table_text(paper, store, pivot=Pivot(rows=("variant", "stages")))
-    assert cells_of(pivoted)[0] == ["variant", "stages", "progressive"]
-    own = table_text(sweep.model_copy(update={"paper": "Table 3"}), store)
-    assert cells_of(own)[0] == ["variant", "stages", "progressive"]
-    assert "Table 3 of PDD" in own
-
-
-def test_a_table_says_how_its_settings_differ_from_those_of_the_reference(folder: Path):
-    store = Store(folder / "store")
-    sweep = find_saved_sweep("tiny", store)
-    text = (folder / "tiny.yaml").read_text(encoding="utf-8")
-    (folder / "paper.yaml").write_text(text.replace("width: 4", "width: 8"), encoding="utf-8")
-    update = {"paper": "Table 1", "reference": str(folder / "paper.yaml")}
-    shown = table_text(sweep.model_copy(update=update), store)
-    assert "- Not the paper's settings in any cell, own (of " in shown
-    assert "paper.yaml): model.width: 4 (8).\n" in shown
 
 
 def test_a_table_that_the_paper_does_not_have_is_refused_before_anything_is_run(

@@ -41,7 +41,7 @@ def test_a_sweep_is_a_collection_of_itself(folder):
 
 def test_overrides_change_every_sweep(folder):
     collection = load_collection(str(folder / "both.yaml"), ["evaluation.epochs=7"])
-    assert [sweep.evaluation.epochs for sweep in collection.sweeps] == [7, 7]
+    assert [sweep.spec.evaluation.epochs for sweep in collection.sweeps] == [7, 7]
 
 
 @pytest.mark.parametrize(

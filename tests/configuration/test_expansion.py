@@ -1,27 +1,29 @@
 """Facts about how a sweep becomes experiments."""
 
 import itertools
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from pdd_ray.configuration.document import Place, from_plain
-from pdd_ray.configuration.expand import checked_settings, expand
+from pdd_ray.configuration.expand import LoadedSweep, expand
 from pdd_ray.configuration.experiment import ExperimentSpec
-from pdd_ray.configuration.load import check_sweep
+from pdd_ray.configuration.load import check_sweep, load_collection, presets
 from pdd_ray.configuration.merge import undot
 from pdd_ray.configuration.sweep import SweepSpec
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.identities import Json
 
 
-def sweep_of(**entries: object) -> SweepSpec:
+def sweep_of(**entries: object) -> LoadedSweep:
     return check_sweep(from_plain({"name": "s", **entries}, Place("test: ", "")))  # type: ignore[dict-item]
 
 
 def test_a_sweep_without_variants_has_one_that_is_called_base():
-    experiments = expand(sweep_of(seeds=[3, 1]))
+    experiments = sweep_of(seeds=[3, 1]).experiments
     assert [(e.sweep, e.variant, e.seed, dict(e.axes)) for e in experiments] == [
         ("s", "base", 3, {}),
         ("s", "base", 1, {}),
@@ -29,38 +31,32 @@ def test_a_sweep_without_variants_has_one_that_is_called_base():
 
 
 def test_variants_are_crossed_with_the_grid_and_the_seeds_in_order():
-    experiments = expand(
-        sweep_of(
-            seeds=[0, 1],
-            variants={"a": {}, "b": {"method": {"momentum": 0.1}}},
-            grid={"method.iterations": [5, 7], "data.pool": [1, 2]},
-        )
-    )
+    experiments = sweep_of(
+        seeds=[0, 1],
+        variants={"a": {}, "b": {"method": {"momentum": 0.1}}},
+        grid={"method.iterations": [5, 7], "data.pool": [1, 2]},
+    ).experiments
     found = [(e.variant, *e.axes.values(), e.seed) for e in experiments]
     assert found == list(itertools.product("ab", [5, 7], [1, 2], [0, 1]))
     assert [e.spec.method.momentum for e in experiments] == [0.5] * 8 + [0.1] * 8
 
 
 def test_the_grid_is_stronger_than_a_variant_and_a_variant_than_the_base():
-    experiments = expand(
-        sweep_of(
-            method={"iterations": 1, "inner_steps": 1, "momentum": 0.1},
-            variants={"a": {"method.iterations": 2, "method": {"inner_steps": 2}}},
-            grid={"method.iterations": [3]},
-        )
-    )
+    experiments = sweep_of(
+        method={"iterations": 1, "inner_steps": 1, "momentum": 0.1},
+        variants={"a": {"method.iterations": 2, "method": {"inner_steps": 2}}},
+        grid={"method.iterations": [3]},
+    ).experiments
     method = experiments[0].spec.method.model_dump()
     assert (method["iterations"], method["inner_steps"], method["momentum"]) == (3, 2, 0.1)
 
 
 def test_another_method_drops_what_the_base_says_of_the_old_one():
-    experiments = expand(
-        sweep_of(
-            method={"iterations": 9},
-            stages=[{"images_per_class": 1, "method": {"iterations": 3}}],
-            variants={"random": {"method.name": "random"}, "mtt": {"method": {"name": "mtt"}}},
-        )
-    )
+    experiments = sweep_of(
+        method={"iterations": 9},
+        stages=[{"images_per_class": 1, "method": {"iterations": 3}}],
+        variants={"random": {"method.name": "random"}, "mtt": {"method": {"name": "mtt"}}},
+    ).experiments
     random, mtt = (experiment.spec for experiment in experiments)
     assert random.method.model_dump() == {"step_size": 0.01, "name": "random"}
     assert random.stages[0].method == {}
@@ -70,7 +66,8 @@ def test_another_method_drops_what_the_base_says_of_the_old_one():
 
 def test_another_model_drops_the_keys_of_the_old_one():
     sweep = sweep_of(model={"width": 8}, grid={"model": [{"width": 4}, {"name": "resnet"}]})
-    assert [e.spec.model.label for e in expand(sweep)] == ["convnet-w4-d3", "resnet18-mtt-instance"]
+    labels = [experiment.spec.model.label for experiment in sweep.experiments]
+    assert labels == ["convnet-w4-d3", "resnet18-mtt-instance"]
 
 
 def test_a_variant_may_have_a_grid_of_its_own():
@@ -83,7 +80,7 @@ def test_a_variant_may_have_a_grid_of_its_own():
         },
         stages={"count": 2, "images_per_class": 1},
     )
-    assert [(e.variant, dict(e.axes)) for e in expand(sweep)] == [
+    assert [(e.variant, dict(e.axes)) for e in sweep.experiments] == [
         ("mtt", {"method.max_start_epoch": 1}),
         ("mtt", {"method.max_start_epoch": 2}),
         ("dm", {"stages.count": 1}),
@@ -99,16 +96,16 @@ def test_stages_may_be_an_axis(base: dict[str, Json]):
     size = {"stages": base} if base else {"stages": {"count": 5, "images_per_class": 4}}
     by_count = sweep_of(**size, grid={"stages.count": [1, 2, 4]})
     whole = sweep_of(**size, grid={"stages": [{"count": 2, "images_per_class": 3}, {"count": 3}]})
-    sizes = [[s.images_per_class for s in e.spec.stages] for e in expand(by_count)]
+    sizes = [[s.images_per_class for s in e.spec.stages] for e in by_count.experiments]
     assert sizes == [[4], [4, 4], [4, 4, 4, 4]]
-    sizes = [[s.images_per_class for s in e.spec.stages] for e in expand(whole)]
+    sizes = [[s.images_per_class for s in e.spec.stages] for e in whole.experiments]
     assert sizes == [[3, 3], [4, 4, 4]]
 
 
 def test_unequal_stages_are_replaced_as_a_whole():
     stages = [{"images_per_class": 1}, {"images_per_class": 2}]
     sweep = sweep_of(stages=stages, grid={"stages": [{"count": 1, "images_per_class": 3}]})
-    assert [s.images_per_class for s in expand(sweep)[0].spec.stages] == [3]
+    assert [s.images_per_class for s in sweep.experiments[0].spec.stages] == [3]
     with pytest.raises(ConfigError, match="images_per_class: this key is required"):
         sweep_of(stages=stages, grid={"stages.count": [1]})
 
@@ -131,13 +128,28 @@ def test_a_value_that_is_the_recipe_s_own_is_the_same_experiment():
 
 
 def test_the_same_experiment_under_two_variants_is_kept():
-    assert [e.variant for e in expand(sweep_of(variants={"a": {}, "b": {}}))] == ["a", "b"]
+    assert [e.variant for e in sweep_of(variants={"a": {}, "b": {}}).experiments] == ["a", "b"]
 
 
 def test_a_sweep_made_in_python_is_checked_when_it_is_expanded():
     sweep = SweepSpec(name="s", variants={"v": {"method": {"reel": 1}}})
     with pytest.raises(ConfigError, match=r"^sweep s: variants\.v\.method\.reel: unknown key"):
         expand(sweep)
+
+
+def models_below(kind: type[BaseModel]) -> Iterator[tuple[BaseModel, str]]:
+    """Yield every default of a key below ``kind`` that is a specification, and its key."""
+    for name, field in kind.model_fields.items():
+        if isinstance(field.default, BaseModel):
+            yield field.default, f"{kind.__name__}.{name}"
+            yield from models_below(type(field.default))
+
+
+def test_what_a_key_says_in_part_does_not_change_the_rest_of_it():
+    """Otherwise a file and the resolved sweep would not have the same experiments."""
+    defaults = list(models_below(SweepSpec))
+    assert len(defaults) > 10
+    assert [key for default, key in defaults if default != type(default)()] == []
 
 
 AXES = {
@@ -166,7 +178,7 @@ def test_every_combination_is_one_experiment_that_has_its_values(
     seeds: list[int],
 ):
     sweep = check_sweep(_document({**base, "variants": variants, "grid": grid, "seeds": seeds}))
-    experiments = expand(sweep)
+    experiments = sweep.experiments
     points = itertools.product(*grid.values())
     count = max(1, len(variants)) * len(list(points)) * len(seeds)
     assert len(experiments) == count
@@ -177,13 +189,17 @@ def test_every_combination_is_one_experiment_that_has_its_values(
 
 
 @given(PATCHES, VARIANTS, GRIDS)
-def test_a_resolved_sweep_expands_as_what_was_written(
+def test_a_loaded_sweep_has_the_experiments_of_the_resolved_one(
     base: dict[str, Json], variants: dict[str, dict[str, Json]], grid: dict[str, list[Json]]
 ):
-    document = _document({**base, "variants": variants, "grid": grid})
-    written = [(s.variant, dict(s.axes), spec) for s, spec in checked_settings(document)]
-    experiments = expand(check_sweep(document))
-    assert [(e.variant, dict(e.axes), e.spec) for e in experiments] == written
+    sweep = check_sweep(_document({**base, "variants": variants, "grid": grid}))
+    assert list(sweep.experiments) == expand(sweep.spec)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_preset_has_the_experiments_of_the_resolved_one(name: str):
+    for sweep in load_collection(name).sweeps:
+        assert list(sweep.experiments) == expand(sweep.spec)
 
 
 def _document(entries: dict[str, Json]):

@@ -45,7 +45,8 @@ def problems_of(source: str, *overrides: str, store: Store | None = None) -> lis
 
 
 def test_method_and_model_need_no_name(sweep_file: Write):
-    sweep = load_sweep(sweep_file(SWEEP + "evaluation: {models: [{width: 8}, {name: resnet}]}\n"))
+    text = SWEEP + "evaluation: {models: [{width: 8}, {name: resnet}]}\n"
+    sweep = load_sweep(sweep_file(text)).spec
     assert sweep.method.name == "mtt"
     assert [model.label for model in sweep.evaluation.models or ()] == [
         "convnet-w8-d3",
@@ -171,7 +172,7 @@ def test_overrides_change_any_key(sweep_file: Write):
             "variants.b.grid.stages=[{count: 1, images_per_class: 3}]",
             "name=other",
         ],
-    )
+    ).spec
     assert sweep.stage_method(2).model_dump()["max_start_epoch"] == 7
     assert [stage.images_per_class for stage in sweep.stages] == [1, 1, 4]
     assert (sweep.name, sweep.seeds, sweep.resources.stage.cpus) == ("other", (3,), 2.0)
@@ -189,7 +190,7 @@ def test_overrides_change_any_key(sweep_file: Write):
 def test_naming_another_method_drops_the_keys_of_the_old_one(sweep_file: Write):
     text = SWEEP.replace("{count: 2, images_per_class: 1}", "[{images_per_class: 1, "
                          "method: {iterations: 3}}]")  # fmt: skip
-    sweep = load_sweep(sweep_file(text), ["method.name=random"])
+    sweep = load_sweep(sweep_file(text), ["method.name=random"]).spec
     assert sweep.method.name == "random"
     assert sweep.stages[0].method == {}
 
@@ -228,7 +229,7 @@ def test_an_override_that_a_grid_axis_hides_is_refused(sweep_file: Write):
 
 def test_an_override_that_some_variant_shows_is_accepted(sweep_file: Write):
     file = sweep_file(SWEEP + "variants: {a: {method.iterations: 1}, b: {}}\n")
-    assert load_sweep(file, ["method.iterations=9"]).method.model_dump()["iterations"] == 9
+    assert load_sweep(file, ["method.iterations=9"]).spec.method.model_dump()["iterations"] == 9
 
 
 KEYS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=3).map(".".join)
@@ -264,14 +265,14 @@ def test_paths_are_relative_to_the_file_and_overrides_to_the_current_folder(
         "variants: {v: {data.root: b.npz}, w: {data: {root: ~/c.npz}}}\n"
         "grid: {data.root: [d.npz]}\n"
     )
-    sweep = load_sweep(str(path))
+    sweep = load_sweep(str(path)).spec
     assert sweep.data.root == tmp_path / "a.npz"
     assert sweep.variants["v"]["data"]["root"] == str(tmp_path / "b.npz")
     assert sweep.variants["w"]["data"]["root"] == "/home/me/c.npz"
     assert sweep.grid["data.root"] == (str(tmp_path / "d.npz"),)
-    sweep = load_sweep(str(path), ["variants={}", "grid={}", "data.root=x.npz"])
+    sweep = load_sweep(str(path), ["variants={}", "grid={}", "data.root=x.npz"]).spec
     assert sweep.data.root == tmp_path / "here" / "x.npz"
-    sweep = load_sweep(str(path), ["variants={}", "grid={}", "data.root=~/x"])
+    sweep = load_sweep(str(path), ["variants={}", "grid={}", "data.root=~/x"]).spec
     assert sweep.data.root == Path("/home/me/x")
 
 
@@ -283,9 +284,9 @@ def test_every_preset_is_valid(name: str):
 def test_a_sweep_that_ran_is_found_by_its_name(sweep_file: Write, tmp_path: Path):
     store = Store(tmp_path / "store")
     sweep = load_sweep(sweep_file(SWEEP.replace("demo", "mine")))
-    write_json(store.sweep_folder("mine") / "sweep.json", resolved(sweep))
+    write_json(store.sweep_folder("mine") / "sweep.json", resolved(sweep.spec))
     assert load_sweep("mine", store=store) == sweep
-    assert load_sweep("mine", ["seeds=[7]"], store).seeds == (7,)
+    assert load_sweep("mine", ["seeds=[7]"], store).spec.seeds == (7,)
 
 
 def test_what_is_not_found_is_refused_with_what_there_is(sweep_file: Write, tmp_path: Path):
@@ -309,10 +310,10 @@ def test_the_resolved_sweep_is_the_same_sweep(sweep_file: Write):
             "grid: {method.max_start_epoch: [1, 3]}\n"
         )
     )
-    for text in (yaml.dump(resolved(sweep)), json.dumps(resolved(sweep))):
+    for text in (yaml.dump(resolved(sweep.spec)), json.dumps(resolved(sweep.spec))):
         Path("again.yaml").write_text(text, encoding="utf-8")
         assert load_sweep("again.yaml") == sweep
-    assert list(resolved(sweep))[:3] == ["name", "description", "seeds"]
+    assert list(resolved(sweep.spec))[:3] == ["name", "description", "seeds"]
 
 
 def test_the_schema_describes_every_key():

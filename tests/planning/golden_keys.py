@@ -13,7 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.identities import digest
 from pdd_ray.data.facts import read_facts
@@ -48,7 +47,10 @@ def current_keys() -> dict[str, Any]:
 def _steps(sweep: str, overrides: Sequence[str]) -> Sequence[Step]:
     loaded = load_sweep(sweep, overrides)
     with TemporaryDirectory() as cache:
-        return plan_sweep(loaded, expand(loaded), lambda spec: read_facts(spec, Path(cache))).steps
+        plan = plan_sweep(
+            loaded.spec, loaded.experiments, lambda spec: read_facts(spec, Path(cache))
+        )
+        return plan.steps
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pytest
 
 from pdd_analysis.fields import setting_key
 from pdd_analysis.published import Published, SettingComparison
+from pdd_ray.configuration.expand import LoadedSweep
 from pdd_ray.configuration.load import load_sweep, presets
-from pdd_ray.configuration.sweep import SweepSpec
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.results.paper_settings import differences, published_beside
 
@@ -34,7 +34,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def own(folder: Path, *overrides: str, text: str = PAPER) -> SweepSpec:
+def own(folder: Path, *overrides: str, text: str = PAPER) -> LoadedSweep:
     """Return a sweep of Table 1 with the settings of PAPER, changed by ``overrides``."""
     head = f"paper: Table 1\nreference: {folder / 'paper.yaml'}\n"
     path = folder / "own.yaml"
@@ -42,7 +42,12 @@ def own(folder: Path, *overrides: str, text: str = PAPER) -> SweepSpec:
     return load_sweep(str(path), overrides)
 
 
-def settings_of(sweep: SweepSpec) -> dict[str, SettingComparison]:
+def changed(sweep: LoadedSweep, **keys: object) -> LoadedSweep:
+    """Return ``sweep`` with other values of keys that no experiment has."""
+    return replace(sweep, spec=sweep.spec.model_copy(update=keys))
+
+
+def settings_of(sweep: LoadedSweep) -> dict[str, SettingComparison]:
     published = published_beside(sweep)
     assert published is not None
     return dict(published.settings)
@@ -133,12 +138,12 @@ def test_what_records_do_not_say_is_read_from_the_configuration(folder: Path) ->
 
 def test_a_sweep_without_table_or_reference_is_beside_nothing(folder: Path) -> None:
     sweep = own(folder)
-    assert published_beside(sweep.model_copy(update={"paper": None})) is None
-    assert published_beside(sweep.model_copy(update={"reference": None})) is None
+    assert published_beside(changed(sweep, paper=None)) is None
+    assert published_beside(changed(sweep, reference=None)) is None
 
 
 def test_a_reference_that_is_no_sweep_is_named(folder: Path) -> None:
-    sweep = own(folder).model_copy(update={"reference": "paper/tabel1"})
+    sweep = changed(own(folder), reference="paper/tabel1")
     with pytest.raises(ConfigError, match="reference: no sweep 'paper/tabel1'"):
         published_beside(sweep)
 
@@ -149,6 +154,6 @@ def test_presets_of_the_paper_have_the_papers_settings(name: str) -> None:
     assert isinstance(published, Published)
     assert published.reference == name
     assert {setting.differs for setting in published.settings.values()} == {()}
-    changed = published_beside(load_sweep(name).model_copy(update={"seeds": (7,)}))
-    assert changed is not None
-    assert replace(changed, settings={}) == replace(published, settings={})
+    other = published_beside(load_sweep(name, ["seeds=[7]"]))
+    assert other is not None
+    assert replace(other, settings={}) == replace(published, settings={})

@@ -8,13 +8,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration import yaml
-from pdd_ray.configuration.expand import expand
 from pdd_ray.core import artifact_files
+from pdd_ray.core.dotted import flat
 from pdd_ray.core.errors import DamagedArtifactError
+from pdd_ray.core.labels import name_within_experiment
 from pdd_ray.core.operations import IMAGE_KINDS
 from pdd_ray.results.report.logs import Log, read_log
-from pdd_ray.results.report.settings import differing, flat, shown
-from pdd_ray.results.report.snapshot import experiment_of, name_within_experiment
+from pdd_ray.results.report.settings import differing, setting_title, shown
+from pdd_ray.results.report.snapshot import experiment_of
 from pdd_ray.results.report.sparkline import Sparkline, sparkline
 from pdd_ray.results.saved_sweeps import StepState
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.identities import Json
     from pdd_ray.core.records import Record
     from pdd_ray.results.report.budget import Budget
-    from pdd_ray.results.report.snapshot import ExperimentId, Results
+    from pdd_ray.results.report.snapshot import ExperimentId, Snapshot
     from pdd_ray.results.saved_sweeps import SavedStep
 
 LOSS = "loss"
@@ -114,19 +115,19 @@ class SettingSection:
     experiments: tuple[ExperimentSection, ...]
 
 
-def read_experiments(results: Results, budget: Budget) -> list[SettingSection]:
+def read_experiments(snapshot: Snapshot, budget: Budget) -> list[SettingSection]:
     """Return the settings of the sweep with their experiments; logs as far as ``budget`` lasts."""
-    experiments = expand(results.sweep)
+    experiments = snapshot.sweep.experiments
     settings = {_setting(one): flat(one.spec.to_json()) for one in experiments}
     keys = differing(list(settings.values()))
-    reader = _ExperimentReader(results, budget)
+    reader = _ExperimentReader(snapshot, budget)
     reports = []
     for name, values in settings.items():
         seeds = [one for one in experiments if _setting(one) == name]
         first = seeds[0]
         reports.append(
             SettingSection(
-                title=_title(first),
+                title=setting_title(first.variant, first.axes),
                 differing={key: shown(values[key]) for key in keys if key in values},
                 resolved=yaml.dump(first.spec.to_json()),
                 experiments=tuple(reader.read(one) for one in seeds),
@@ -138,14 +139,14 @@ def read_experiments(results: Results, budget: Budget) -> list[SettingSection]:
 class _ExperimentReader:
     """Reads experiments one after the other; what they share is shown in full only once."""
 
-    def __init__(self, results: Results, budget: Budget) -> None:
-        self._results = results
+    def __init__(self, snapshot: Snapshot, budget: Budget) -> None:
+        self._snapshot = snapshot
         self._budget = budget
-        self._needed = results.experiments()
+        self._needed = snapshot.steps_by_experiment()
         self._shown: set[str] = set()
-        self._finished = {record.key: record for record in results.finished}
+        self._finished = {record.key: record for record in snapshot.finished}
         self._planned: dict[ExperimentId, list[Record]] = {}
-        for record in results.planned:
+        for record in snapshot.planned:
             experiment = experiment_of(record.variant, record.axes, record.seed)
             self._planned.setdefault(experiment, []).append(record)
 
@@ -153,13 +154,13 @@ class _ExperimentReader:
         """Return the report of one experiment."""
         identity = experiment_of(experiment.variant, experiment.axes, experiment.seed)
         steps = self._needed.get(identity, [])
-        states = [self._results.state(step) for step in steps]
+        states = [self._snapshot.state(step) for step in steps]
         return ExperimentSection(
             seed=experiment.seed,
             steps=len(steps),
             done=states.count(StepState.DONE),
             failed=states.count(StepState.FAILED) + states.count(StepState.BLOCKED),
-            seconds=sum(self._results.seconds(step) or 0.0 for step in steps),
+            seconds=sum(self._snapshot.seconds(step) or 0.0 for step in steps),
             stages=tuple(self._stage(step) for step in steps if step.kind in IMAGE_KINDS),
             evaluations=tuple(self._evaluation(one) for one in self._planned.get(identity, [])),
         )
@@ -167,16 +168,16 @@ class _ExperimentReader:
     def _stage(self, step: SavedStep) -> StageSection:
         before = step.key in self._shown
         self._shown.add(step.key)
-        done = step.key in self._results.manifests
-        folder = self._results.store.folder(step.key)
+        done = step.key in self._snapshot.manifests
+        folder = self._snapshot.store.folder(step.key)
         curves = _read_json(step.key, folder / artifact_files.CURVES) if done and not before else {}
         outcome = _read_json(step.key, folder / artifact_files.OUTCOME) if done else {}
         lines = {name: sparkline(name, _numbers(values)) for name, values in curves.items()}
         return StageSection(
             step=step,
             name=name_within_experiment(step.label),
-            state=self._results.state(step),
-            seconds=self._results.seconds(step),
+            state=self._snapshot.state(step),
+            seconds=self._snapshot.seconds(step),
             facts={name: _fact(value) for name, value in outcome.items() if name != "stage"},
             loss=lines.pop(LOSS, None),
             curves=tuple(line for line in lines.values() if line is not None),
@@ -185,23 +186,18 @@ class _ExperimentReader:
         )
 
     def _log(self, step: SavedStep) -> Log | None:
-        log = read_log(self._results.store.log_path(step.key))
+        log = read_log(self._snapshot.store.log_path(step.key))
         return log if log and self._budget.take(len(escape(log.text))) else None
 
     def _evaluation(self, planned: Record) -> EvaluationSection:
-        step = self._results.steps[planned.key]
+        step = self._snapshot.steps[planned.key]
         return EvaluationSection(
-            planned, self._results.state(step), self._finished.get(planned.key)
+            planned, self._snapshot.state(step), self._finished.get(planned.key)
         )
 
 
 def _setting(experiment: Experiment) -> ExperimentId:
     return experiment_of(experiment.variant, experiment.axes, 0)
-
-
-def _title(experiment: Experiment) -> str:
-    axes = [f"{name} = {shown(value)}" for name, value in experiment.axes.items()]
-    return ", ".join([experiment.variant, *axes])
 
 
 def _read_json(key: str, path: Path) -> dict[str, Json]:

@@ -16,7 +16,7 @@ from pdd_ray.results.report.progress import read_progress
 from pdd_ray.results.report.provenance import read_provenance
 from pdd_ray.results.report.rendering import render
 from pdd_ray.results.report.resources import read_resources
-from pdd_ray.results.report.snapshot import read_results
+from pdd_ray.results.report.snapshot import read_snapshot
 from pdd_ray.results.report.sparkline import HEIGHT, WIDTH
 from pdd_ray.results.report.tables import read_tables
 from pdd_ray.results.saved_sweeps import read_status
@@ -24,8 +24,8 @@ from pdd_ray.results.saved_sweeps import read_status
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.configuration.load import Collection
-    from pdd_ray.configuration.sweep import SweepSpec
     from pdd_ray.core.store import Store
 
 PAGE_FILE = "report.html"
@@ -40,7 +40,7 @@ INDEX_FILE = "index.html"
 """File that leads to the pages of a collection, in the same folder."""
 
 
-def report_html(sweep: SweepSpec, store: Store, *, now: float | None = None) -> str:
+def report_html(sweep: LoadedSweep, store: Store, *, now: float | None = None) -> str:
     """Return one HTML page about ``sweep``, which was run on ``store``, as far as it is.
 
     The page needs no other file and no network: styles, plots and pictures lie in it. It shows
@@ -56,33 +56,33 @@ def report_html(sweep: SweepSpec, store: Store, *, now: float | None = None) -> 
         StoreError: if steps, records or an artifact can't be read.
     """
     now = time.time() if now is None else now
-    results = read_results(sweep, store)
+    snapshot = read_snapshot(sweep, store)
     pictures, plots, logs = Budget(PICTURE_BYTES), Budget(PLOT_BYTES), Budget(LOG_BYTES)
     return render(
         "report.html",
         now,
         name=sweep.name,
-        description=sweep.description,
-        sweep=sweep,
+        description=sweep.spec.description,
+        sweep=sweep.spec,
         store=str(store.root),
         width=WIDTH,
         height=HEIGHT,
-        planned=len(results.planned),
-        finished=len(results.finished),
-        experiment_count=len(results.experiments()),
-        progress=read_progress(results, now),
-        tables=read_tables(results),
-        plots=read_plots(results, plots),
-        rows=read_pictures(results, pictures),
-        settings=read_experiments(results, logs),
-        resources=read_resources(results),
-        provenance=read_provenance(results),
-        configuration=json.dumps(resolved(sweep), indent=1),
+        planned=len(snapshot.planned),
+        finished=len(snapshot.finished),
+        experiment_count=len(snapshot.steps_by_experiment()),
+        progress=read_progress(snapshot, now),
+        tables=read_tables(snapshot),
+        plots=read_plots(snapshot, plots),
+        rows=read_pictures(snapshot, pictures),
+        settings=read_experiments(snapshot, logs),
+        resources=read_resources(snapshot),
+        provenance=read_provenance(snapshot),
+        configuration=json.dumps(resolved(sweep.spec), indent=1),
         left_out={"pictures": pictures.left_out, "plots": plots.left_out, "logs": logs.left_out},
     )
 
 
-def write_report(sweep: SweepSpec, store: Store, path: Path | None = None) -> Path:
+def write_report(sweep: LoadedSweep, store: Store, path: Path | None = None) -> Path:
     """Write the page of ``sweep`` to ``path`` or beside its records, and return where.
 
     Raises:
@@ -115,7 +115,7 @@ def write_reports(collection: Collection, store: Store, folder: Path | None = No
         time.time(),
         name=collection.name,
         description=collection.description,
-        pages=list(zip(collection.sweeps, names, statuses, strict=True)),
+        pages=list(zip([sweep.spec for sweep in collection.sweeps], names, statuses, strict=True)),
         alone=sum(len(status.steps) for status in statuses),
         together=len({step.key for status in statuses for step in status.steps}),
     )

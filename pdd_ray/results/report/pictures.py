@@ -1,4 +1,4 @@
-"""Plots and pictures of distilled images, as data URIs."""
+"""Pictures of the stages of experiments, as data URIs in the page."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pdd_ray.core.artifact_files import PICTURE
+from pdd_ray.core.labels import name_within_experiment
 from pdd_ray.core.operations import IMAGE_KINDS
 from pdd_ray.data.set_header import class_names
-from pdd_ray.results.report.snapshot import name_within_experiment
+from pdd_ray.results.report.settings import setting_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from pdd_ray.results.report.budget import Budget
-    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.report.snapshot import Snapshot
     from pdd_ray.results.saved_sweeps import SavedStep
 
 SHOWN_HEIGHT = 400
@@ -59,20 +60,21 @@ class PictureRow:
         return found.pop() if len(found) == 1 else ()
 
 
-def read_pictures(results: Results, budget: Budget) -> list[PictureRow]:
+def read_pictures(snapshot: Snapshot, budget: Budget) -> list[PictureRow]:
     """Return the stages' images of the first seed of each variant and point of its grid.
 
     Settings that share all their stages are one row.
     """
     settings: set[tuple[str, str]] = set()
     titles: dict[tuple[str, ...], list[str]] = {}
-    for (variant, axes, seed), steps in results.experiments().items():
-        stages = [step.key for step in steps if _has_picture(step, results)]
+    for (variant, axes, seed), steps in snapshot.steps_by_experiment().items():
+        stages = [step.key for step in steps if _has_picture(step, snapshot)]
         if stages and (variant, axes) not in settings:
             settings.add((variant, axes))
-            titles.setdefault(tuple(stages), []).append(_title(variant, axes, seed))
+            title = f"{setting_title(variant, json.loads(axes))}, seed {seed}"
+            titles.setdefault(tuple(stages), []).append(title)
     rows = [
-        PictureRow("; ".join(names), tuple(_embedded(keys, results, budget)))
+        PictureRow("; ".join(names), tuple(_embedded(keys, snapshot, budget)))
         for keys, names in titles.items()
     ]
     return [row for row in rows if row.pictures]
@@ -84,25 +86,20 @@ def data_uri(path: Path) -> str:
     return f"data:{_TYPES[path.suffix]};base64,{content}"
 
 
-def _has_picture(step: SavedStep, results: Results) -> bool:
+def _has_picture(step: SavedStep, snapshot: Snapshot) -> bool:
     return (
         step.kind in IMAGE_KINDS
-        and step.key in results.manifests
-        and (results.store.folder(step.key) / PICTURE).is_file()
+        and step.key in snapshot.manifests
+        and (snapshot.store.folder(step.key) / PICTURE).is_file()
     )
 
 
-def _title(variant: str, axes: str, seed: int) -> str:
-    values = [f"{name} = {value}" for name, value in json.loads(axes).items()]
-    return ", ".join([variant, *values, f"seed {seed}"])
-
-
-def _embedded(keys: tuple[str, ...], results: Results, budget: Budget) -> Iterator[Picture]:
+def _embedded(keys: tuple[str, ...], snapshot: Snapshot, budget: Budget) -> Iterator[Picture]:
     for key in keys:
-        path = results.store.folder(key) / PICTURE
+        path = snapshot.store.folder(key) / PICTURE
         uri = data_uri(path)
         if budget.take(len(uri)):
-            title = name_within_experiment(results.steps[key].label)
+            title = name_within_experiment(snapshot.steps[key].label)
             yield Picture(title, uri, *_shown_size(path), class_names(key, path.parent))
 
 

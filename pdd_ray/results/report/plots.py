@@ -1,4 +1,4 @@
-"""The sweep's plots, as data URIs."""
+"""The plots of the sweep, drawn anew, as data URIs in the page."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pdd_analysis.plots.kinds import KINDS
-from pdd_ray.results.plotting import plot_files
+from pdd_ray.results.plots import plot_files
 from pdd_ray.results.report.pictures import Picture, data_uri
 
 if TYPE_CHECKING:
     from pdd_ray.results.report.budget import Budget
-    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.report.snapshot import Snapshot
 
 
-def read_plots(results: Results, budget: Budget) -> list[Picture]:
+def read_plots(snapshot: Snapshot, budget: Budget) -> list[Picture]:
     """Return the plots for which the sweep has data, drawn anew."""
-    if not results.finished:
+    if not snapshot.finished:
         return []
     with TemporaryDirectory() as folder:
-        paths = plot_files(results.sweep.name, results.store, Path(folder), "svg")
+        paths = plot_files(snapshot.sweep.name, snapshot.store, Path(folder), "svg")
         plots = [Picture(KINDS[path.stem], data_uri(path)) for path in paths]
     return [plot for plot in plots if budget.take(len(plot.uri))]

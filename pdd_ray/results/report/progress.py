@@ -12,7 +12,7 @@ from pdd_ray.results.saved_sweeps import StepState
 
 if TYPE_CHECKING:
     from pdd_ray.results.report.logs import Log
-    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.report.snapshot import Snapshot
     from pdd_ray.results.saved_sweeps import SavedStep
 
 RECENT_SECONDS = 120.0
@@ -99,26 +99,28 @@ class Progress:
         return self.total.states[StepState.DONE] == self.total.steps
 
 
-def read_progress(results: Results, now: float) -> Progress:
+def read_progress(snapshot: Snapshot, now: float) -> Progress:
     """Return how far the sweep is at ``now``, in seconds since the epoch."""
-    requested = Counter(step.kind for steps in results.experiments().values() for step in steps)
-    status = results.status
+    requested = Counter(
+        step.kind for steps in snapshot.steps_by_experiment().values() for step in steps
+    )
+    status = snapshot.status
     started = tuple(
-        _started(step, results, now)
+        _started(step, snapshot, now)
         for step in status.steps
-        if results.state(step) is StepState.STARTED
+        if snapshot.state(step) is StepState.STARTED
     )
     return Progress(
-        kinds=tuple(_count(results, kind, requested[kind], kind) for kind in status.kinds),
-        total=_count(results, "all", requested.total()),
+        kinds=tuple(_count(snapshot, kind, requested[kind], kind) for kind in status.kinds),
+        total=_count(snapshot, "all", requested.total()),
         started=started,
-        failed=tuple(_failed(key, results) for key in list(status.failures)[:MOST_FAILURES]),
+        failed=tuple(_failed(key, snapshot) for key in list(status.failures)[:MOST_FAILURES]),
         running=any((one.silent_seconds or 0.0) < RECENT_SECONDS for one in _reporting(started)),
     )
 
 
-def _count(results: Results, name: str, requested: int, kind: str | None = None) -> KindCount:
-    states = {state: results.status.count(state, kind) for state in StepState}
+def _count(snapshot: Snapshot, name: str, requested: int, kind: str | None = None) -> KindCount:
+    states = {state: snapshot.status.count(state, kind) for state in StepState}
     return KindCount(name, requested, sum(states.values()), states)
 
 
@@ -126,8 +128,8 @@ def _reporting(started: tuple[StartedStep, ...]) -> list[StartedStep]:
     return [one for one in started if one.silent_seconds is not None]
 
 
-def _started(step: SavedStep, results: Results, now: float) -> StartedStep:
-    path = results.store.progress_path(step.key)
+def _started(step: SavedStep, snapshot: Snapshot, now: float) -> StartedStep:
+    path = snapshot.store.progress_path(step.key)
     try:
         silent = max(0.0, now - path.stat().st_mtime)
         fraction = float(json.loads(path.read_text(encoding="utf-8"))["fraction"])
@@ -136,22 +138,22 @@ def _started(step: SavedStep, results: Results, now: float) -> StartedStep:
     return StartedStep(step, fraction, silent)
 
 
-def _failed(key: str, results: Results) -> FailedStep:
-    failure = results.store.failure(key)
+def _failed(key: str, snapshot: Snapshot) -> FailedStep:
+    failure = snapshot.store.failure(key)
     return FailedStep(
-        step=results.steps[key],
-        message=results.status.failures[key],
+        step=snapshot.steps[key],
+        message=snapshot.status.failures[key],
         attempts=failure.attempts if failure else 1,
-        log=read_log(results.store.log_path(key), TRACEBACK_LINES, TRACEBACK_BYTES),
-        blocked=_count_blocked(key, results),
+        log=read_log(snapshot.store.log_path(key), TRACEBACK_LINES, TRACEBACK_BYTES),
+        blocked=_count_blocked(key, snapshot),
     )
 
 
-def _count_blocked(key: str, results: Results) -> int:
+def _count_blocked(key: str, snapshot: Snapshot) -> int:
     """Return how many blocked steps need, directly or not, what ``key`` makes."""
     needing = {key}
-    for step in results.status.steps:
+    for step in snapshot.status.steps:
         if needing.intersection(step.inputs.values()):
             needing.add(step.key)
-    blocked = (results.state(results.steps[other]) is StepState.BLOCKED for other in needing)
+    blocked = (snapshot.state(snapshot.steps[other]) is StepState.BLOCKED for other in needing)
     return sum(blocked)

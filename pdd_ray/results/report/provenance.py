@@ -13,7 +13,7 @@ from pdd_ray.core.version import VERSION, code_commit
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.report.snapshot import Snapshot
 
 PACKAGES = (
     "torch",
@@ -56,9 +56,9 @@ class Provenance:
     data: tuple[tuple[str, str], ...]
 
 
-def read_provenance(results: Results) -> Provenance:
+def read_provenance(snapshot: Snapshot) -> Provenance:
     """Return where the results come from."""
-    manifests = list(results.manifests.values())
+    manifests = list(snapshot.manifests.values())
     makers = Counter(
         (
             ("pdd-ray", _code(manifest)),

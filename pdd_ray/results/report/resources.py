@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pdd_ray.configuration.expand import expand
 from pdd_ray.core.errors import PddError
 from pdd_ray.planning.estimate import estimate
 from pdd_ray.planning.sweep_plan import plan_sweep
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pdd_ray.data.facts import DataFacts
     from pdd_ray.data.spec import DataSpec
     from pdd_ray.planning.estimate import RunEstimate
-    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.report.snapshot import Snapshot
     from pdd_ray.results.saved_sweeps import SavedStep
 
 MOST_LONGEST = 10
@@ -69,33 +68,35 @@ class ResourceUse:
     not_known: str | None
 
 
-def read_resources(results: Results) -> ResourceUse:
+def read_resources(snapshot: Snapshot) -> ResourceUse:
     """Return what the finished steps took, and estimates where the plan can be made again.
 
     Estimates need the facts of the data set, which a store remembers as long as the data lies
     where it lay.
     """
-    plan, not_known = _plan_again(results)
+    plan, not_known = _plan_again(snapshot)
     memory: dict[str, float] = {}
     for step in plan:
         memory[step.kind] = max(memory.get(step.kind, 0.0), step.cost.memory)
-    done = [step for step in results.status.steps if step.key in results.manifests]
-    left = [step for step in plan if results.status.states[step.key] is not StepState.DONE]
-    times = [(step, float(results.manifests[step.key]["seconds"])) for step in done]
+    done = [step for step in snapshot.status.steps if step.key in snapshot.manifests]
+    left = [step for step in plan if snapshot.status.states[step.key] is not StepState.DONE]
+    times = [(step, float(snapshot.manifests[step.key]["seconds"])) for step in done]
     return ResourceUse(
         kinds=tuple(
-            _use(kind, _manifests(results, done, kind), memory.get(kind))
-            for kind in results.status.kinds
+            _use(kind, _manifests(snapshot, done, kind), memory.get(kind))
+            for kind in snapshot.status.kinds
         ),
-        total=_use("all", results.manifests.values(), max(memory.values(), default=None)),
+        total=_use("all", snapshot.manifests.values(), max(memory.values(), default=None)),
         longest=tuple(sorted(times, key=lambda pair: -pair[1])[:MOST_LONGEST]),
-        rest=estimate(left, results.store) if left else None,
+        rest=estimate(left, snapshot.store) if left else None,
         not_known=not_known,
     )
 
 
-def _manifests(results: Results, steps: Iterable[SavedStep], kind: str) -> list[Mapping[str, Any]]:
-    return [results.manifests[step.key] for step in steps if step.kind == kind]
+def _manifests(
+    snapshot: Snapshot, steps: Iterable[SavedStep], kind: str
+) -> list[Mapping[str, Any]]:
+    return [snapshot.manifests[step.key] for step in steps if step.kind == kind]
 
 
 def _use(kind: str, manifests: Iterable[Mapping[str, Any]], memory: float | None) -> KindUse:
@@ -114,7 +115,7 @@ def _use(kind: str, manifests: Iterable[Mapping[str, Any]], memory: float | None
     )
 
 
-def _plan_again(results: Results) -> tuple[tuple[Step, ...], str | None]:
+def _plan_again(snapshot: Snapshot) -> tuple[tuple[Step, ...], str | None]:
     """Return the sweep's steps with their estimates; none, and why, if they can't be had."""
     facts: dict[str, DataFacts] = {}
 
@@ -123,13 +124,14 @@ def _plan_again(results: Results) -> tuple[tuple[Step, ...], str | None]:
 
         name = spec.model_dump_json()
         if name not in facts:
-            facts[name] = read_facts(spec, results.store.facts)
+            facts[name] = read_facts(spec, snapshot.store.facts)
         return facts[name]
 
+    sweep = snapshot.sweep
     try:
-        steps = plan_sweep(results.sweep, expand(results.sweep), read).steps
+        steps = plan_sweep(sweep.spec, sweep.experiments, read).steps
     except (PddError, OSError) as error:
         return (), str(error)
-    if {step.key for step in steps} != set(results.steps):
+    if {step.key for step in steps} != set(snapshot.steps):
         return (), "the sweep was planned by another version of pdd-ray"
     return steps, None

@@ -1,4 +1,4 @@
-"""What the experiments of a sweep have as settings, and in which of them they differ."""
+"""Settings of the experiments of a sweep: in which they differ, and how a page shows them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ if TYPE_CHECKING:
     from pdd_ray.core.identities import Json
 
 
-def flat(settings: Mapping[str, Json], prefix: str = "") -> dict[str, Json]:
-    """Return nested ``settings`` as one mapping with dotted keys; lists stay as they are."""
-    values: dict[str, Json] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict) and value:
-            values |= flat(value, f"{prefix}{name}.")
-        else:
-            values[prefix + name] = value
-    return values
+def setting_title(variant: str, axes: Mapping[str, Json]) -> str:
+    """Return how a page calls a variant at a point of its grid: ``pdd, stages.count = 2``."""
+    return ", ".join([variant, *(f"{axis} = {shown(value)}" for axis, value in axes.items())])
 
 
 def differing(experiments: Sequence[Mapping[str, Json]]) -> list[str]:

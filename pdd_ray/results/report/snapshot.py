@@ -1,8 +1,7 @@
-"""Everything that a report reads of a sweep once: steps, states, evaluations, manifests."""
+"""A snapshot of a sweep that all parts of its page read: steps, states, results, manifests."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from pdd_ray.results.saved_sweeps import StepState, read_evaluations, read_statu
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pdd_ray.configuration.sweep import SweepSpec
+    from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.core.identities import Json
     from pdd_ray.core.records import Record
     from pdd_ray.core.store import Store
@@ -23,7 +22,7 @@ ExperimentId = tuple[str, str, int]
 
 
 @dataclass(frozen=True)
-class Results:
+class Snapshot:
     """A sweep as its store has it at one moment.
 
     Attributes:
@@ -36,7 +35,7 @@ class Results:
         manifests: Manifest by key of every step that is done.
     """
 
-    sweep: SweepSpec
+    sweep: LoadedSweep
     store: Store
     status: SweepStatus
     steps: Mapping[str, SavedStep]
@@ -53,7 +52,7 @@ class Results:
         manifest = self.manifests.get(step.key)
         return None if manifest is None else float(manifest["seconds"])
 
-    def experiments(self) -> dict[ExperimentId, list[SavedStep]]:
+    def steps_by_experiment(self) -> dict[ExperimentId, list[SavedStep]]:
         """Return the steps that each experiment needs, inputs before what reads them."""
         ends: dict[ExperimentId, list[str]] = {}
         for record in self.planned:
@@ -73,7 +72,7 @@ class Results:
         return [step for step in self.status.steps if step.key in found]
 
 
-def read_results(sweep: SweepSpec, store: Store) -> Results:
+def read_snapshot(sweep: LoadedSweep, store: Store) -> Snapshot:
     """Return what ``store`` has of ``sweep``, which was run on it.
 
     Raises:
@@ -81,7 +80,7 @@ def read_results(sweep: SweepSpec, store: Store) -> Results:
     """
     status = read_status(sweep.name, store)
     planned, finished = read_evaluations(sweep.name, store)
-    return Results(
+    return Snapshot(
         sweep=sweep,
         store=store,
         status=status,
@@ -100,8 +99,3 @@ def read_results(sweep: SweepSpec, store: Store) -> Results:
 def experiment_of(variant: str, axes: Mapping[str, Json], seed: int) -> ExperimentId:
     """Return the experiment with these values."""
     return variant, canonical_json(axes), seed
-
-
-def name_within_experiment(label: str) -> str:
-    """Return what a step's label says behind the experiment: ``stage2``, ``phase1/stage2``."""
-    return re.sub(r"^.*?(?:^|/)seed-?\d+/", "", label)

@@ -1,4 +1,4 @@
-"""The sweep's table, and the ready-made ones that its evaluations can fill, as HTML."""
+"""The table of the sweep, and the ready-made ones that its evaluations can fill, as HTML."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.results.outputs import table_text
+from pdd_ray.results.tables import table_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pdd_ray.core.records import Record
-    from pdd_ray.results.report.snapshot import Results
+    from pdd_ray.results.report.snapshot import Snapshot
 
 TITLES = {
     None: "The sweep's table",
@@ -40,11 +40,11 @@ class TableSection:
     comparison: str | None
 
 
-def read_tables(results: Results) -> list[TableSection]:
+def read_tables(snapshot: Snapshot) -> list[TableSection]:
     """Return the tables of the sweep; none as long as no evaluation is finished."""
-    if not results.finished:
+    if not snapshot.finished:
         return []
-    return [_table(results, name) for name in (None, *applicable(results.planned))]
+    return [_table(snapshot, name) for name in (None, *applicable(snapshot.planned))]
 
 
 def applicable(planned: tuple[Record, ...]) -> Iterator[str]:
@@ -69,10 +69,10 @@ def _stage_numbers(records: list[Record], total: int) -> int:
     return len({one.stages for one in complete if one.total_images_per_class == total})
 
 
-def _table(results: Results, comparison: str | None) -> TableSection:
+def _table(snapshot: Snapshot, comparison: str | None) -> TableSection:
     title = TITLES[comparison]
     try:
-        fragment = table_text(results.sweep, results.store, "html", comparison)
+        fragment = table_text(snapshot.sweep, snapshot.store, "html", comparison)
     except ConfigError as error:
         return TableSection(title, "", str(error), comparison)
     return TableSection(title, _boxed(fragment, title), "", comparison)

@@ -9,8 +9,7 @@ import pytest
 
 from pdd_ray.results.report.budget import Budget
 from pdd_ray.results.report.logs import plain, read_log
-from pdd_ray.results.report.settings import differing, flat, shown
-from pdd_ray.results.report.snapshot import name_within_experiment
+from pdd_ray.results.report.settings import differing, setting_title, shown
 from pdd_ray.results.report.sparkline import HEIGHT, MARGIN, MOST_POINTS, WIDTH, sparkline
 
 if TYPE_CHECKING:
@@ -99,11 +98,6 @@ def test_a_long_curve_is_thinned_out_without_losing_spikes():
 # --- settings ------------------------------------------------------------------------------------
 
 
-def test_settings_get_dotted_keys():
-    nested = {"a": {"b": 1, "c": {"d": [1, 2]}}, "e": {}, "f": None}
-    assert flat(nested) == {"a.b": 1, "a.c.d": [1, 2], "e": {}, "f": None}
-
-
 def test_settings_differ_if_a_value_does_or_is_missing():
     first = {"same": 1, "other": 1, "only": True, "kind": 1}
     assert differing([first, {"same": 1, "other": 2, "kind": True}]) == ["other", "only", "kind"]
@@ -118,6 +112,13 @@ def test_settings_are_shown_as_text():
     assert shown(1e-5) == "1e-05"
 
 
+def test_a_setting_is_called_by_its_variant_and_its_point_of_the_grid():
+    axes = {"stages": {"count": 2}, "method.name": "dm", "model.width": 8}
+    title = 'pdd, stages = {"count": 2}, method.name = dm, model.width = 8'
+    assert setting_title("pdd", axes) == title
+    assert setting_title("base", {}) == "base"
+
+
 # --- others --------------------------------------------------------------------------------------
 
 
@@ -125,15 +126,3 @@ def test_what_does_not_fit_a_budget_is_counted():
     budget = Budget(10)
     assert [budget.take(size) for size in (6, 5, 4, 1)] == [True, False, True, False]
     assert budget.left_out == 2
-
-
-@pytest.mark.parametrize(
-    ("label", "name"),
-    [
-        ("pdd/seed0/stage2", "stage2"),
-        ("pdd/epochs=4/seed12/phase1/stage2", "phase1/stage2"),
-        ("data", "data"),
-    ],
-)
-def test_steps_have_a_name_within_their_experiment(label: str, name: str):
-    assert name_within_experiment(label) == name

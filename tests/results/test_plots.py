@@ -10,7 +10,7 @@ import pytest
 
 from pdd_ray.core.identities import digest
 from pdd_ray.core.store import Store
-from pdd_ray.results.plotting import read_curves
+from pdd_ray.results.plots import read_curves
 from tests.analysis.builders import record
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The plots of a sweep, made from the store alone."""
+"""The plots of a sweep, and the training curves in them, made from the store alone."""
 
 from __future__ import annotations
 

@@ -1,0 +1,127 @@
+"""Checks whether this machine can run sweeps: Python, packages, memory, GPUs, store, compiler."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Literal
+
+from pdd_ray.api.stores import StoreLike, open_store
+from pdd_ray.api.text import size
+from pdd_ray.core.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+OLDEST_PYTHON = (3, 11)
+LOW_MEMORY = 2e9
+LOW_DISK = 5e9
+PACKAGES = ("torch", "torchvision", "ray", "numpy", "pandas", "tensorboard", "pydantic", "rich")
+COMPILERS = ("g++", "clang++", "c++")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was found of one subject; ``advice`` says what to do about it."""
+
+    level: Literal["ok", "warn", "fail"]
+    subject: str
+    text: str
+    advice: str = ""
+
+    def __str__(self) -> str:
+        advice = f"; {self.advice}" if self.advice else ""
+        return f"{self.level:<5} {self.subject:<10} {self.text}{advice}"
+
+
+def doctor(*, store: StoreLike = None) -> list[Finding]:
+    """Return what this machine has and lacks for running sweeps, as ``pdd-ray doctor`` does.
+
+    Sweeps can't be run where the level of a finding is ``fail``.
+
+    Args:
+        store: The store; it is made if it is not there.
+    """
+    return [*_machine(), *_packages(), *_gpus(), *_store(store), *_compiler()]
+
+
+def _machine() -> Iterator[Finding]:
+    version = platform.python_version()
+    if sys.version_info >= OLDEST_PYTHON:
+        yield Finding("ok", "python", f"{version} on {platform.platform()}")
+    else:
+        wanted = ".".join(map(str, OLDEST_PYTHON))
+        yield Finding("fail", "python", version, f"use Python {wanted} or later")
+    yield Finding("ok", "cpus", str(os.cpu_count()))
+    memory = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    if memory < LOW_MEMORY:
+        advice = "run fewer steps at once: --cpus 1"
+        yield Finding("warn", "memory", size(memory), advice)
+    else:
+        yield Finding("ok", "memory", size(memory))
+
+
+def _packages() -> Iterator[Finding]:
+    for name in PACKAGES:
+        try:
+            yield Finding("ok", name, metadata.version(name))
+        except metadata.PackageNotFoundError:
+            yield Finding("fail", name, "is not installed", f"pip install {name}")
+
+
+def _gpus() -> Iterator[Finding]:
+    listed = _nvidia_gpus()
+    if not listed:
+        yield Finding("ok", "gpus", "none found; steps run on the CPU")
+        return
+    try:
+        import torch
+    except ImportError as error:
+        yield Finding("fail", "gpus", f"torch can't be imported: {error}", "install torch again")
+        return
+    if torch.cuda.is_available():
+        yield Finding("ok", "gpus", f"{', '.join(listed)}; CUDA {torch.version.cuda}")
+    else:
+        advice = "install torch with CUDA (pytorch.org), or run on the CPU"
+        yield Finding("warn", "gpus", f"{', '.join(listed)}, but torch does not see them", advice)
+
+
+def _nvidia_gpus() -> list[str]:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return []
+    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
+    try:
+        result = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return result.stdout.strip().splitlines() if result.returncode == 0 else []
+
+
+def _store(where: StoreLike) -> Iterator[Finding]:
+    try:
+        store = open_store(where)
+    except StoreError as error:
+        yield Finding("fail", "store", str(error))
+        return
+    yield Finding("ok", "store", f"{store.root} can be written")
+    free = float(shutil.disk_usage(store.root).free)
+    if free < LOW_DISK:
+        yield Finding("warn", "disk", f"{size(free)} free", "`pdd-ray plan` says what is needed")
+    else:
+        yield Finding("ok", "disk", f"{size(free)} free")
+
+
+def _compiler() -> Iterator[Finding]:
+    wanted = os.environ.get("CXX", "")
+    which: Callable[[str], str | None] = shutil.which
+    found = next((name for name in (wanted, *COMPILERS) if name and which(name)), None)
+    if found:
+        yield Finding("ok", "compiler", found)
+    else:
+        yield Finding("warn", "compiler", "none found", "torch.compile needs g++ on the CPU")
