@@ -105,10 +105,11 @@ def plan(
 def _next_commands(result: RunResult, store: Path) -> list[str]:
     name = result.name
     hint = store_hint(store)
-    more = len(result.pictures) - MOST_PICTURES
+    pictures = result.pictures
+    more = len(pictures) - MOST_PICTURES
     return [
         *(f"results: {folder}" for folder in result.folders),
-        *(f"picture: {picture}" for picture in result.pictures[:MOST_PICTURES]),
+        *(f"picture: {picture}" for picture in pictures[:MOST_PICTURES]),
         *([f"and {more} more pictures beside them"] if more > 0 else []),
         "run it again: 0 steps to do",
         f"next: pdd-ray table {name} --format latex{hint}",

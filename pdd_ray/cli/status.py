@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import pdd_ray
-from pdd_ray.api.stores import DEFAULT_STORE
+from pdd_ray.api.stores import DEFAULT_STORE, store_at
 from pdd_ray.cli.messages import say, show, show_json
 from pdd_ray.cli.options import JsonOption, StoreOption
 
@@ -35,11 +35,11 @@ def show_status(
     """
     from pdd_ray.api.status_text import status_as_json, status_lines
 
-    statuses = pdd_ray.status(sweep, store=store)
+    statuses = pdd_ray.status(sweep or None, store=store)
     if as_json:
         show_json(status_as_json(statuses))
     elif not statuses:
-        say(f"no sweep was run on the store {store} yet")
+        say(f"no sweep was run on the store {store_at(store).root} yet")
     else:
         show("\n\n".join("\n".join(status_lines(status)) for status in statuses))
 

@@ -8,7 +8,7 @@ from pdd_analysis.rendering import render
 from pdd_ray.core.files import write_text
 from pdd_ray.results.pictures import write_pictures
 from pdd_ray.results.saved_sweeps import read_evaluations
-from pdd_ray.results.tables import sweep_table
+from pdd_ray.results.tables import TableData, sweep_table
 
 if TYPE_CHECKING:
     from pdd_ray.configuration.expand import LoadedSweep
@@ -32,7 +32,7 @@ def write_outputs(sweep: LoadedSweep, store: Store, *, pictures: bool = True) ->
     """
     folder = store.sweep_folder(sweep.name)
     planned, finished = read_evaluations(sweep.name, store)
-    text = render(sweep_table(sweep, planned, finished), "md")
+    text = render(sweep_table(TableData.of(sweep, planned, finished)), "md")
     write_text(folder / "table.md", text)
     plot = folder / "accuracy.png"
     several = len({record.stages for record in planned if record.phase == 0}) > 1

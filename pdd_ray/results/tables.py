@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pdd_analysis.cells import Table
+    from pdd_analysis.published import Published
     from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.configuration.load import Collection
     from pdd_ray.configuration.sweep import SweepSpec
@@ -52,6 +53,34 @@ OWN = Pivot()
 """The sweep's own table, nothing of it changed."""
 
 
+@dataclass(frozen=True)
+class TableData:
+    """What all tables of a sweep are made of.
+
+    Attributes:
+        sweep: The sweep.
+        planned: All its evaluations.
+        finished: Those that are finished, with their results.
+        published: The paper's numbers and how the sweep's settings differ; None without a paper.
+    """
+
+    sweep: LoadedSweep
+    planned: Sequence[Record]
+    finished: Sequence[Record]
+    published: Published | None
+
+    @classmethod
+    def of(
+        cls, sweep: LoadedSweep, planned: Sequence[Record], finished: Sequence[Record]
+    ) -> TableData:
+        """Return the evaluations of ``sweep`` with what the paper has for it.
+
+        Raises:
+            ConfigError: if the sweep's ``reference`` is no preset.
+        """
+        return cls(sweep, planned, finished, published_beside(sweep))
+
+
 def table_text(
     sweep: LoadedSweep,
     store: Store,
@@ -72,18 +101,10 @@ def table_text(
         ConfigError: for another form, or for table fields that the records don't have.
         StoreError: if the evaluations can't be read.
     """
-    planned, finished = read_evaluations(sweep.name, store)
+    data = TableData.of(sweep, *read_evaluations(sweep.name, store))
     if comparison is None:
-        return render(sweep_table(sweep, planned, finished, pivot), form)
-    table = layouts.lay_out(
-        COMPARISONS[comparison],
-        finished,
-        choose=_chosen(sweep.spec),
-        planned=planned,
-        order=_orders(sweep.spec, planned),
-        published=published_beside(sweep),
-    )
-    return render(table, form)
+        return render(sweep_table(data, pivot), form)
+    return render(comparison_table(data, comparison), form)
 
 
 def tables_text(
@@ -134,39 +155,46 @@ def _heading(name: str, form: str) -> str:
     return f"<h2>{name}</h2>" if form == "html" else f"## {name}"
 
 
-def sweep_table(
-    sweep: LoadedSweep, planned: Sequence[Record], finished: Sequence[Record], pivot: Pivot = OWN
-) -> Table:
-    """Return the table that ``sweep`` describes, changed by ``pivot``.
-
-    Args:
-        sweep: The sweep.
-        planned: All its evaluations.
-        finished: Those that are finished, with their results.
-        pivot: Changes of the sweep's own table.
+def sweep_table(data: TableData, pivot: Pivot = OWN) -> Table:
+    """Return the table that a sweep describes, changed by ``pivot``.
 
     Raises:
         ConfigError: for table fields that the records don't have, or a table that the paper does
             not have.
     """
-    spec = sweep.spec
+    spec = data.sweep.spec
     layout = _layout(spec, pivot)
     _check_baseline(spec, pivot.baseline, "baseline")
     if pivot.choose is not None:
-        _check_axes(pivot.choose, planned)
+        _check_axes(pivot.choose, data.planned)
     # an axis that the pivot shows is not chosen
     shown = (*(pivot.rows or ()), *(pivot.columns or ()))
     chosen = pivot.choose
     if chosen is None:
         chosen = tuple(axis for axis in _chosen(spec) or () if axis not in shown)
+    baseline = pivot.baseline or spec.table.baseline
+    return _laid_out(data, layout, chosen or None, baseline)
+
+
+def comparison_table(data: TableData, name: str) -> Table:
+    """Return the ready-made table ``name``, one of :data:`COMPARISONS`."""
+    return _laid_out(data, COMPARISONS[name], _chosen(data.sweep.spec))
+
+
+def _laid_out(
+    data: TableData,
+    layout: layouts.Layout,
+    choose: tuple[str, ...] | None,
+    baseline: str | None = None,
+) -> Table:
     return layouts.lay_out(
         layout,
-        finished,
-        baseline=pivot.baseline or spec.table.baseline,
-        choose=chosen or None,
-        planned=planned,
-        order=_orders(spec, planned),
-        published=published_beside(sweep),
+        data.finished,
+        baseline=baseline,
+        choose=choose,
+        planned=data.planned,
+        order=_orders(data.sweep.spec, data.planned),
+        published=data.published,
     )
 
 
@@ -201,7 +229,7 @@ def check_table(sweep: LoadedSweep, plan: SweepPlan) -> None:
             have, or a reference that is no preset.
     """
     _check_baseline(sweep.spec, sweep.spec.table.baseline, "table.baseline")
-    sweep_table(sweep, planned_records(plan), ())
+    sweep_table(TableData.of(sweep, planned_records(plan), ()))
 
 
 def _check_baseline(sweep: SweepSpec, baseline: str | None, key: str) -> None:

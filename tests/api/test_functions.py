@@ -20,7 +20,7 @@ import pdd_ray
 from pdd_ray.api import preparing
 from pdd_ray.api.reading import tensorboard_folder
 from pdd_ray.cli.main import app, main
-from pdd_ray.configuration import yaml
+from pdd_ray.configuration import expand, yaml
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core import errors
 from pdd_ray.core.errors import ConfigError, InterruptedRunError, StepsFailedError, StoreError
@@ -30,7 +30,9 @@ from tests.cli.conftest import TINY
 from tests.cli.test_startup import HEAVY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from pdd_ray.configuration.document import Node
 
 DOCUMENT = Path(__file__).parents[2] / "docs/python.md"
 CONTENT = yaml.parse(TINY, "tiny").plain()
@@ -142,6 +144,29 @@ def test_mistakes_in_a_dictionary_are_named_by_their_keys():
 def test_the_data_root_of_a_dictionary_is_relative_to_the_current_folder(folder: Path):
     sweep = {**CONTENT, "data": {"source": "npz", "root": Path("numbers")}}
     assert pdd_ray.config(sweep)["data"]["root"] == str(folder / "numbers")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        lambda: pdd_ray.run("tiny.yaml", quiet=True).records,
+        lambda: pdd_ray.table("tiny"),
+        lambda: pdd_ray.write_report("tiny"),
+    ],
+)
+def test_a_sweep_is_expanded_once(
+    folder: Path, command: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+):
+    expanded: list[object] = []
+
+    def settings(sweep: Node, problems: dict[str, None]) -> Iterator[expand.SettingDocument]:
+        expanded.append(sweep.mapping()["name"].plain())
+        return original(sweep, problems)
+
+    original = expand.settings
+    monkeypatch.setattr(expand, "settings", settings)
+    command()
+    assert expanded == ["tiny"]
 
 
 # --- run and plan ---------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from pdd_analysis.rendering import render
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.results.tables import table_text
+from pdd_ray.results.tables import TableData, comparison_table, sweep_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +45,12 @@ def read_tables(snapshot: Snapshot) -> list[TableSection]:
     """Return the tables of the sweep; none as long as no evaluation is finished."""
     if not snapshot.finished:
         return []
-    return [_table(snapshot, name) for name in (None, *applicable(snapshot.planned))]
+    names = (None, *applicable(snapshot.planned))
+    try:
+        data = TableData.of(snapshot.sweep, snapshot.planned, snapshot.finished)
+    except ConfigError as error:
+        return [TableSection(TITLES[name], "", str(error), name) for name in names]
+    return [_table(data, name) for name in names]
 
 
 def applicable(planned: tuple[Record, ...]) -> Iterator[str]:
@@ -69,10 +75,11 @@ def _stage_numbers(records: list[Record], total: int) -> int:
     return len({one.stages for one in complete if one.total_images_per_class == total})
 
 
-def _table(snapshot: Snapshot, comparison: str | None) -> TableSection:
+def _table(data: TableData, comparison: str | None) -> TableSection:
     title = TITLES[comparison]
     try:
-        fragment = table_text(snapshot.sweep, snapshot.store, "html", comparison)
+        table = comparison_table(data, comparison) if comparison else sweep_table(data)
+        fragment = render(table, "html")
     except ConfigError as error:
         return TableSection(title, "", str(error), comparison)
     return TableSection(title, _boxed(fragment, title), "", comparison)

@@ -139,14 +139,20 @@ def test_ready_made_tables_are_shown_if_they_say_something(page: Callable[[], Pa
     assert "Progressive, union and sequential evaluation" not in titles
 
 
+@pytest.mark.parametrize(
+    ("keys", "reason"),
+    [
+        ({"table": {"rows": ["colour"]}}, "tables can't show 'colour': records have "),
+        ({"paper": "Table 1", "reference": "nowhere.yaml"}, "reference: no sweep 'nowhere.yaml'"),
+    ],
+)
 def test_a_table_that_can_not_be_made_gives_its_reason(
-    page: Callable[[], Page], monkeypatch: pytest.MonkeyPatch
+    page: Callable[[], Page], store: Store, keys: dict[str, object], reason: str
 ):
-    def refuse(*_: object) -> str:
-        raise ConfigError("no such field: colour")
-
-    monkeypatch.setattr("pdd_ray.results.report.tables.table_text", refuse)
-    assert "It can't be made: no such field: colour" in page().text
+    path = store.sweep_folder("tiny") / "sweep.json"
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**saved, **keys}), encoding="utf-8")
+    assert f"It can't be made: {reason}" in page().text
 
 
 # --- sweeps that are not complete ----------------------------------------------------------------
