@@ -22,7 +22,6 @@ import numpy as np
 import pytest
 import torch
 
-from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import load_sweep, resolved, sweep_from
 from pdd_ray.configuration.method_registry import read_method
 from pdd_ray.configuration.yaml import dump
@@ -49,8 +48,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.configuration.method import MethodTraits
-    from pdd_ray.configuration.sweep import SweepSpec
     from pdd_ray.data.synthetic_set import SyntheticSet
     from pdd_ray.methods.base import Observer, StageInputs, StageOutcome
     from pdd_ray.training.trajectories import Trajectory
@@ -153,9 +152,9 @@ class MethodContract:
             stages = {"count": 2 if spec.distills else 1, "images_per_class": 1}
             sweep = sweep_from({**SWEEP, "method": spec.to_json(), "stages": stages})
             file = tmp_path / "sweep.yaml"
-            file.write_text(dump(resolved(sweep)), encoding="utf-8")
+            file.write_text(dump(resolved(sweep.spec)), encoding="utf-8")
             again = load_sweep(str(file))
-            assert again.method == spec
+            assert again.spec.method == spec
             assert again == sweep
             assert step_keys(again) == step_keys(sweep)
 
@@ -327,6 +326,7 @@ def begins_with(union: SyntheticSet, earlier: SyntheticSet) -> bool:
     return all(torch.equal(new[: len(old)], old) for new, old in pairs)
 
 
-def step_keys(sweep: SweepSpec) -> list[str]:
+def step_keys(sweep: LoadedSweep) -> list[str]:
     """Return the keys of all steps of ``sweep`` on a small data set."""
-    return [step.key for step in plan_sweep(sweep, expand(sweep), lambda _: FACTS).steps]
+    plan = plan_sweep(sweep.spec, sweep.experiments, lambda _: FACTS)
+    return [step.key for step in plan.steps]

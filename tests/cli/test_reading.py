@@ -237,12 +237,3 @@ def test_doctor_fails_for_what_has_to_be_changed(
     lines = ended.out.splitlines()
     assert "fail  no-such-package is not installed; pip install no-such-package" in lines
     assert any(line.startswith("fail  store      the store ") for line in lines)
-
-
-def test_doctor_warns_of_a_gpu_that_torch_does_not_see(monkeypatch: pytest.MonkeyPatch):
-    import torch
-
-    monkeypatch.setattr(machine, "_nvidia_gpus", lambda: ["A100, 40960 MiB"])
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    (finding,) = machine._gpus()
-    assert str(finding).startswith("warn  gpus       A100, 40960 MiB, but torch does not see them")

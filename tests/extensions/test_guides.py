@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pdd_ray.configuration.expand import expand
 from pdd_ray.configuration.load import sweep_from
 from pdd_ray.core.steps import run_serially
 from pdd_ray.core.store import Store
@@ -55,9 +54,9 @@ def test_a_kind_of_step_is_planned_and_made(tmp_path):
         {"name": "measured", "method": "random", "stages": {"count": 1, "images_per_class": 2}}
     )
     store = Store(tmp_path / "store").open()
-    (experiment,) = expand(sweep)
-    facts = read_facts(sweep.data, store.facts)
-    step = diversity(StagePlanner(experiment, facts, sweep.resources), 1)
+    (experiment,) = sweep.experiments
+    facts = read_facts(sweep.spec.data, store.facts)
+    step = diversity(StagePlanner(experiment, facts, sweep.spec.resources), 1)
     assert step.key.startswith("diversity-")
     assert (step.label, step.runs_as) == ("base/seed0/diversity1", "task")
     run_serially([step], store)

@@ -10,6 +10,7 @@ import shutil
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
 from PIL import Image
 
 import pdd_ray
@@ -26,8 +27,6 @@ from tests.results.report.page_parser import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pytest
 
     from pdd_ray.core.store import Store
     from tests.results.report.page_parser import Page
