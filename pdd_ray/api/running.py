@@ -214,13 +214,9 @@ def run(
         StepsFailedError: if steps failed; what did not need them was done.
         InterruptedRunError: if it was stopped; the same call continues.
     """
-    result = plan(sweep, overrides, store=open_store(store), cpus=cpus).run(
-        serial=serial,
-        address=address,
-        elastic=elastic,
-        fail_fast=fail_fast,
-        gpus=gpus,
-        quiet=quiet,
+    planned = plan(sweep, overrides, store=open_store(store), cpus=cpus)
+    result = planned.run(
+        serial=serial, address=address, elastic=elastic, fail_fast=fail_fast, gpus=gpus, quiet=quiet
     )
     result.check()
     return result

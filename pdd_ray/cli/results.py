@@ -33,49 +33,58 @@ class Comparison(StrEnum):
     STAGES = "stages"
 
 
+FormOption = Annotated[
+    TableFormat, typer.Option("--format", "-f", help="How the table is written.")
+]
+CompareOption = Annotated[
+    Comparison | None,
+    typer.Option(
+        help="A ready-made table instead of the sweep's: progressive, union and sequential "
+        "(modes), accuracy after each stage (growth), or numbers of stages at equal total "
+        "images per class (stages)."
+    ),
+]
+RowsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD,...",
+        help="Record fields or grid axes that make the rows, instead of the sweep's.",
+    ),
+]
+ColsOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FIELD,...",
+        help="Record fields or grid axes that make the columns; '' for a single one.",
+    ),
+]
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(metavar="VARIANT", help="Variant to which paired differences are given."),
+]
+ChooseOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="AXIS,...",
+        help="Grid axes of which every row shows the value with the best validation accuracy.",
+    ),
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write instead of stdout."),
+]
+
+
 def table(
     sweep: SweepArgument,
     store: StoreOption = DEFAULT_STORE,
-    form: Annotated[
-        TableFormat, typer.Option("--format", "-f", help="How the table is written.")
-    ] = TableFormat.MD,
-    compare: Annotated[
-        Comparison | None,
-        typer.Option(
-            help="A ready-made table instead of the sweep's: progressive, union and sequential "
-            "(modes), accuracy after each stage (growth), or numbers of stages at equal total "
-            "images per class (stages)."
-        ),
-    ] = None,
-    rows: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD,...",
-            help="Record fields or grid axes that make the rows, instead of the sweep's.",
-        ),
-    ] = None,
-    cols: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FIELD,...",
-            help="Record fields or grid axes that make the columns; '' for a single one.",
-        ),
-    ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="VARIANT", help="Variant to which paired differences are given."),
-    ] = None,
-    choose: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AXIS,...",
-            help="Grid axes of which every row shows the value with the best validation accuracy.",
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File to write instead of stdout."),
-    ] = None,
+    form: FormOption = TableFormat.MD,
+    compare: CompareOption = None,
+    rows: RowsOption = None,
+    cols: ColsOption = None,
+    baseline: BaselineOption = None,
+    choose: ChooseOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Show the table of a sweep, or those of a collection.
 
