@@ -216,23 +216,23 @@ class CafeMatcher:
         ]
 
     def gradients(
-        self, theta: Tensor, tasks: Sequence[ClassTask], slopes: Sequence[Tensors]
+        self, theta: Tensor, tasks: Sequence[ClassTask], d_means: Sequence[Tensors]
     ) -> list[Tensor]:
         """Return the gradient of the images of every task, [n, C, H, W] each.
 
         Args:
             theta: As for :meth:`means`.
             tasks: The same.
-            slopes: For each item of :meth:`means` the derivatives of the loss with respect to its
+            d_means: For each item of :meth:`means` the derivatives of the loss with respect to its
                 ``synthetic``.
         """
         functions = self._functions(theta)
         theta = theta.detach()[: functions.numel]
         gradients: list[Tensor] = []
-        for group, slope in zip(self._batches.groups(tasks), slopes, strict=True):
+        for group, d_part in zip(self._batches.groups(tasks), d_means, strict=True):
             batches = self._batches.of(group)
             variable = batches.variable
-            d_batch = functions.pull(theta, variable.images.detach(), variable.weights, slope)
+            d_batch = functions.pull(theta, variable.images.detach(), variable.weights, d_part)
             gradients += batches.gradients(d_batch)
         return gradients
 
@@ -260,9 +260,9 @@ def cafe_gradients(
     last = torch.cat([part.last for part in parts])
     labels = torch.cat([torch.full((len(task.real),), task.label) for task in tasks])
     loss = cafe_loss(real, synthetic, last, labels.to(last.device), weights)
-    slopes = torch.autograd.grad(loss.total, synthetic)
+    d_means = torch.autograd.grad(loss.total, synthetic)
     sizes = [len(part.synthetic[0]) for part in parts]
-    by_part = list(zip(*(slope.split(sizes) for slope in slopes), strict=True))
+    by_part = list(zip(*(d_mean.split(sizes) for d_mean in d_means), strict=True))
     detached = CafeLoss(loss.total.detach(), loss.distances.detach(), loss.discrimination.detach())
     return detached, matcher.gradients(theta, tasks, by_part)
 
@@ -377,8 +377,8 @@ class _Functions:
     """The features of a ConvNet and their derivative; compiled, if wanted, once per batch size.
 
     ``means(theta, images, weights)`` gives weighted sums of the features, [K, features] each, and
-    the last features of every image; ``pull(theta, images, weights, slopes)`` the derivative of
-    the products of these sums with ``slopes`` with respect to the images.
+    the last features of every image; ``pull(theta, images, weights, d_means)`` the derivative of
+    the products of these sums with ``d_means`` with respect to the images.
     """
 
     def __init__(self, layers: LayerFeatures, *, compile: bool) -> None:
@@ -396,9 +396,9 @@ class _Functions:
         flat = [values.flatten(1) for values in maps]
         return tuple(weights @ values for values in flat), flat[-1]
 
-    def _product(self, images: Tensor, theta: Tensor, weights: Tensor, slopes: Tensors) -> Tensor:
+    def _product(self, images: Tensor, theta: Tensor, weights: Tensor, d_means: Tensors) -> Tensor:
         means, _ = self._means(theta, images, weights)
-        products = [(mean * slope).sum() for mean, slope in zip(means, slopes, strict=True)]
+        products = [(mean * d_mean).sum() for mean, d_mean in zip(means, d_means, strict=True)]
         return torch.stack(products).sum()
 
     @torch.no_grad()
@@ -408,16 +408,16 @@ class _Functions:
         return self._means(theta, images, weights)
 
     def _eager_pull(
-        self, theta: Tensor, images: Tensor, weights: Tensor, slopes: Tensors
+        self, theta: Tensor, images: Tensor, weights: Tensor, d_means: Tensors
     ) -> Tensor:
         images = images.detach().requires_grad_(True)
-        product = self._product(images, theta, weights, slopes)
+        product = self._product(images, theta, weights, d_means)
         return torch.autograd.grad(product, images)[0]
 
     def _functional_pull(
-        self, theta: Tensor, images: Tensor, weights: Tensor, slopes: Tensors
+        self, theta: Tensor, images: Tensor, weights: Tensor, d_means: Tensors
     ) -> Tensor:
-        d_images: Tensor = torch.func.grad(self._product)(images, theta, weights, slopes)
+        d_images: Tensor = torch.func.grad(self._product)(images, theta, weights, d_means)
         return d_images
 
 

@@ -116,7 +116,7 @@ class GradientMatcher:
             return task.augmentation.apply(images), labels, weights
 
         images, real, frozen = self._images.of(task)
-        target = functions.slope(theta, statistics, *batch_of(real, equal_weights(real)))
+        target = functions.gradient(theta, statistics, *batch_of(real, equal_weights(real)))
         constant, variable = union_parts(
             frozen,
             self._prepare(images),
@@ -126,7 +126,7 @@ class GradientMatcher:
         )
         offset: Tensors = ()
         if len(constant[0]):
-            offset = functions.slope(theta, statistics, *batch_of(*constant))
+            offset = functions.gradient(theta, statistics, *batch_of(*constant))
             if not len(variable[0]):
                 loss = self._distance(offset, target)
                 return ClassMatch(loss, torch.zeros_like(task.images))
@@ -141,8 +141,8 @@ class GradientMatcher:
 class _Functions:
     """First and second derivatives of a network's loss; compiled, if wanted, per batch size.
 
-    ``slope(theta, statistics, images, labels, weights)`` gives the gradient of the weighted sum of
-    cross-entropies, one tensor for each parameter that the distance looks at.
+    ``gradient(theta, statistics, images, labels, weights)`` gives the gradient of the weighted sum
+    of cross-entropies, one tensor for each parameter that the distance looks at.
     ``distance(theta, statistics, images, labels, weights, offset, target)`` gives the distance
     between ``offset`` (none if empty) plus that gradient and ``target``, and its derivative with
     respect to the images.
@@ -160,10 +160,10 @@ class _Functions:
         self._distance = distance
         shapes = zip(self._flat.names, self._flat.shapes, strict=True)
         self._matched = [name for name, shape in shapes if distance.looks_at(len(shape))]
-        self.slope = self._eager_slope
+        self.gradient = self._eager_gradient
         self.distance = self._eager_distance
         if compile:
-            self.slope = compiled(self._functional_slope)
+            self.gradient = compiled(self._functional_gradient)
             self.distance = compiled(self._functional_distance)
 
     def _split(self, theta: Tensor, statistics: Statistics) -> tuple[Tensors, dict[str, Tensor]]:
@@ -188,7 +188,7 @@ class _Functions:
             gradients = tuple(a + b for a, b in zip(offset, gradients, strict=True))
         return self._distance(gradients, target)
 
-    def _eager_slope(
+    def _eager_gradient(
         self, theta: Tensor, statistics: Statistics, images: Tensor, labels: Tensor, weights: Tensor
     ) -> Tensors:
         matched, rest = self._split(theta, statistics)
@@ -215,12 +215,12 @@ class _Functions:
         (d_images,) = torch.autograd.grad(distance, images)
         return distance.detach(), d_images
 
-    def _functional_slope(
+    def _functional_gradient(
         self, theta: Tensor, statistics: Statistics, images: Tensor, labels: Tensor, weights: Tensor
     ) -> Tensors:
         matched, rest = self._split(theta, statistics)
-        slope: Tensors = torch.func.grad(self._loss)(matched, rest, images, labels, weights)
-        return slope
+        gradients: Tensors = torch.func.grad(self._loss)(matched, rest, images, labels, weights)
+        return gradients
 
     def _functional_distance(
         self,
@@ -233,8 +233,8 @@ class _Functions:
         target: Tensors,
     ) -> tuple[Tensor, Tensor]:
         def distance(images: Tensor) -> Tensor:
-            slope = self._functional_slope(theta, statistics, images, labels, weights)
-            return self._between(slope, offset, target)
+            gradients = self._functional_gradient(theta, statistics, images, labels, weights)
+            return self._between(gradients, offset, target)
 
         d_images, value = torch.func.grad_and_value(distance)(images)
         return value, d_images

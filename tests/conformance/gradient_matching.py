@@ -34,9 +34,9 @@ def check_distance(vector: Vector) -> None:
         synthetic = [vector[f"syn.{index}"].requires_grad_() for index in range(count)]
         value = distance(synthetic, real)
         assert_output(vector, f"{name}.distance", value, bound)
-        slopes = torch.autograd.grad(value, synthetic, allow_unused=True)
-        for index, slope in enumerate(slopes):
-            got = torch.zeros_like(synthetic[index]) if slope is None else slope
+        derivatives = torch.autograd.grad(value, synthetic, allow_unused=True)
+        for index, derivative in enumerate(derivatives):
+            got = torch.zeros_like(synthetic[index]) if derivative is None else derivative
             assert_output(vector, f"{name}.grad.{index}", got, bound)
 
 

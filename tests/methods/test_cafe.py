@@ -132,7 +132,7 @@ def test_gradient_equals_finite_differences(norm):
         for task in problem.tasks
     ]
     _, gradients = problem.gradients()
-    slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+    derivative = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
     moved = []
     for step in (1e-6, -1e-6):
         tasks = [
@@ -140,7 +140,7 @@ def test_gradient_equals_finite_differences(norm):
             for task, direction in zip(problem.tasks, directions, strict=True)
         ]
         moved.append(float(problem.gradients(tasks)[0].total))
-    assert slope == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
+    assert derivative == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
 
 
 def test_features_of_classes_computed_apart_have_the_same_bytes():
@@ -151,8 +151,8 @@ def test_features_of_classes_computed_apart_have_the_same_bytes():
         for name in ("real", "synthetic"):
             pairs = zip(getattr(alone, name), getattr(part, name), strict=True)
             assert all(torch.equal(*pair) for pair in pairs)
-        slopes = tuple(torch.ones_like(value) for value in part.synthetic)
-        (gradient,) = problem.matcher.gradients(problem.theta, [task], [slopes])
+        d_means = tuple(torch.ones_like(value) for value in part.synthetic)
+        (gradient,) = problem.matcher.gradients(problem.theta, [task], [d_means])
         assert gradient.shape == task.images.shape
 
 

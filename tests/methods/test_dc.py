@@ -103,10 +103,13 @@ class PlainLoop:
         )
         frozen = self.frozen[self.frozen_labels == label]
         union = torch.cat([frozen, self.images[self.labels == label]])
-        sides = [self.slope(model, augmentation.apply(batch), label) for batch in (real, union)]
+        sides = [
+            self.parameter_gradient(model, augmentation.apply(batch), label)
+            for batch in (real, union)
+        ]
         return plain_distance(sides[1], [value.detach() for value in sides[0]])
 
-    def slope(self, model, images, label):
+    def parameter_gradient(self, model, images, label):
         loss = F.cross_entropy(model(images), torch.full((len(images),), label))
         return torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
 

@@ -91,7 +91,7 @@ def test_gradient_equals_finite_differences(norm):
         for task in problem.tasks
     ]
     matches = problem.matcher.match(problem.theta, problem.tasks)
-    slope = sum(
+    derivative = sum(
         float((match.gradient * direction).sum())
         for match, direction in zip(matches, directions, strict=True)
     )
@@ -102,7 +102,7 @@ def test_gradient_equals_finite_differences(norm):
             for task, direction in zip(problem.tasks, directions, strict=True)
         ]
         moved.append(sum(float(m.loss) for m in problem.matcher.match(problem.theta, tasks)))
-    assert slope == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
+    assert derivative == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
 
 
 def test_classes_computed_apart_in_a_copy_give_the_same_bytes():

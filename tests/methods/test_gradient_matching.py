@@ -93,13 +93,15 @@ class Problem:
         union = torch.cat([frozen, self.prepare(images)])
         if task.subsample is not None:
             union = union[task.subsample]
-        real = self.slope(task.augmentation.apply(self.real[task.real]), task.label, statistics)
-        synthetic = self.slope(task.augmentation.apply(union), task.label, statistics)
+        real = self.parameter_gradient(
+            task.augmentation.apply(self.real[task.real]), task.label, statistics
+        )
+        synthetic = self.parameter_gradient(task.augmentation.apply(union), task.label, statistics)
         loss = self.distance(synthetic, [value.detach() for value in real])
         (gradient,) = torch.autograd.grad(loss, images)
         return loss.detach(), gradient
 
-    def slope(self, images, label, statistics):
+    def parameter_gradient(self, images, label, statistics):
         parameters = dict(self.model.named_parameters())
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         self.model.train(statistics is None)

@@ -143,8 +143,8 @@ class PlainLoop:
         if self.spec.match == "features":
             target, mean = (model[:-1](side).mean(0) for side in both)
             return (mean - target.detach()).square().sum()
-        target, slope = (self.kernel_gradients(model, side, label) for side in both)
-        pairs = zip(slope, target, strict=True)
+        target, gradients = (self.kernel_gradients(model, side, label) for side in both)
+        pairs = zip(gradients, target, strict=True)
         return torch.stack([(a - b.detach()).square().sum() for a, b in pairs]).sum()
 
     def kernel_gradients(self, model, images, label):
@@ -378,8 +378,8 @@ class TestMatchers:
             return float(matcher.match(theta, [moved])[0].loss)
 
         above, below = loss(task.images + step * direction), loss(task.images - step * direction)
-        slope = (above - below) / (2 * step)
-        assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-6)
+        derivative = (above - below) / (2 * step)
+        assert float((gradient * direction).sum()) == pytest.approx(derivative, rel=1e-6)
 
     @needs_compiler
     def test_dropped_images_have_no_part_in_batch_norm_when_compiled(self):

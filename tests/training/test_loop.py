@@ -92,13 +92,13 @@ def test_given_buffers_are_carried_on():
     model.load_state_dict(_unflatten(model, before))
     loss = F.cross_entropy(model(IMAGES[:4]), LABELS[:4])
     expected = []
-    for value, old, slope in zip(
+    for value, old, gradient in zip(
         model.parameters(),
         momentum,
         torch.autograd.grad(loss, list(model.parameters())),
         strict=True,
     ):
-        expected.append((value - 0.05 * (0.9 * old + slope + 5e-4 * value)).reshape(-1))
+        expected.append((value - 0.05 * (0.9 * old + gradient + 5e-4 * value)).reshape(-1))
     # two ways of adding up the same float32 terms
     torch.testing.assert_close(flat(carried), torch.cat(expected).detach(), rtol=1e-5, atol=1e-6)
 
