@@ -324,7 +324,6 @@ def serve(run: Run, connection: Connection) -> None:
 
 def update(run: Run, inputs: StageInputs, turn: Turn) -> tuple[Tensor, Tensor]:
     """Make all updates of ``run``, and return the images before and after them."""
-    from pdd_ray import training
     from pdd_ray.configuration.methods import DcSpec, IdcSpec
     from pdd_ray.methods.base import Partial
     from pdd_ray.methods.idc import first_images as first_of_idc
@@ -344,9 +343,9 @@ def update(run: Run, inputs: StageInputs, turn: Turn) -> tuple[Tensor, Tensor]:
         {"dc": plain_dc, "dm": plain_dm, "idc": plain_idc}[run.method](inputs, spec, images, turn)  # type: ignore[operator]
         last = images.detach()
         return first, last.clamp(0, 1) if isinstance(spec, IdcSpec) else last
-    training.SECONDS_BETWEEN_SAVES = math.inf  # turns of others are no progress of this one
     with tempfile.TemporaryDirectory() as folder:
-        outcome = create_method(spec).distill(inputs, Partial(Path(folder)), Waiting(turn))
+        partial = Partial(Path(folder), math.inf)  # nothing is saved
+        outcome = create_method(spec).distill(inputs, partial, Waiting(turn))
     return first, outcome.images
 
 

@@ -96,7 +96,7 @@ def distill_by_draws(
     path = partial.folder / PARTIAL_FILE
     if path.exists():
         state.load(path)
-    save = PeriodicSave(lambda: state.save(path))
+    save = PeriodicSave(lambda: state.save(path), partial.seconds_between_saves)
     picture = max(1, draws // PICTURES)
     while state.draw < draws:
         values = use(state)

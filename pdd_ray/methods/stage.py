@@ -20,7 +20,7 @@ from pdd_ray.data.synthetic_set import empty_set, load_synthetic_set
 from pdd_ray.methods.base import Partial, StageInputs
 from pdd_ray.methods.tensorboard import StageWriter
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.training.features import load_features
+from pdd_ray.training.expert_features import load_features
 from pdd_ray.training.scores import images_in_window, load_scores
 from pdd_ray.training.starts import random_start
 from pdd_ray.training.trajectories import load_parameters, open_trajectory
@@ -76,7 +76,8 @@ def run(context: StepContext) -> None:
     with StageWriter(context.tensorboard) as writer:
         writer.hyper_parameters(_hyper_parameters(context))
         observer = _Observer(context, writer, dataset, inputs.images_per_class, spec)
-        outcome = create_method(spec).distill(inputs, Partial(context.partial), observer)
+        partial = Partial(context.partial, context.seconds_between_saves)
+        outcome = create_method(spec).distill(inputs, partial, observer)
         observer.handed_on(outcome)
     union = extended(inputs.previous, outcome, dataset)
     union.save(context.output)

@@ -143,7 +143,7 @@ class TrajectoryMatching:
         path = partial.folder / PARTIAL_FILE
         if path.exists():
             state.load(path)
-        save = PeriodicSave(lambda: state.save(path))
+        save = PeriodicSave(lambda: state.save(path), partial.seconds_between_saves)
         while True:
             if self._is_candidate(state.iteration):
                 stage.consider(state, observer)

@@ -6,7 +6,6 @@ The memory holds the distilled sets of all phases so far; no real image of any p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -24,17 +23,16 @@ from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
 from pdd_ray.training.evaluation import tested
 from pdd_ray.training.loop import (
-    PeriodicSave,
     TrainingState,
     learning_rates,
     mean_cross_entropy,
     recipe_batches,
     sgd_of,
-    train,
 )
+from pdd_ray.training.resumable import Part, Training, train_resumably
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor, nn
 
@@ -69,63 +67,18 @@ def run(context: StepContext) -> None:
     rates = learning_rates(training, spec.learning_rate)
     for number, stages in enumerate(parts):
         images, targets = memory([*sets[:-1], sets[-1].up_to(stages)], outputs)
+        images, targets = images.to(context.device), targets.to(context.device)
         names = ("continual", config["network"], "phase", phase, "stage", stages)
-
-        def report(fraction: float, loss: float, before: int = number) -> None:
-            context.progress({"fraction": (before + fraction) / len(parts), "loss": loss})
-
-        part = _Part(images.to(context.device), targets.to(context.device), rates, names)
-        _train_part(context, state, part, training, loss_of, report)
+        batches = recipe_batches(images, training, config["seed"], *names)
+        state.epoch = 0
+        if not config["carry_momentum"]:
+            state.buffers = None
+        on_part = Training(images, targets, rates, batches, sgd_of(training), loss_of)
+        train_resumably(context, state, on_part, part=Part(number, len(parts)))
     result = tested(state.model, dataset, spec.learning_rate)
     write_json(context.output / RESULT, result)
     state.buffers = None
     state.save(context.output / TRAINED_NETWORK)
-
-
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What a network is trained on at once; ``names`` name its random stream and its progress."""
-
-    images: Tensor
-    targets: Tensor
-    rates: list[float]
-    names: tuple[str | int, ...]
-
-
-def _train_part(
-    context: StepContext,
-    state: TrainingState,
-    part: _Part,
-    training: SyntheticTrainingSpec,
-    loss_of: Loss,
-    report: Callable[[float, float], None],
-) -> None:
-    """Train on one part of the schedule, from its saved progress if it was interrupted."""
-    path = context.partial / f"stage{part.names[-1]}.safetensors"
-    state.epoch = 0
-    if not context.config["carry_momentum"]:
-        state.buffers = None
-    if path.exists():
-        state.load(path)
-    batches = recipe_batches(part.images, training, context.config["seed"], *part.names)
-    save = PeriodicSave(lambda: state.save(path))
-
-    def after_epoch(epoch: int, loss: float) -> None:
-        report(epoch / len(part.rates), loss)
-        save()
-
-    sgd = sgd_of(training)
-    train(
-        state,
-        part.images,
-        part.targets,
-        part.rates,
-        batches,
-        sgd,
-        loss_of=loss_of,
-        after_epoch=after_epoch,
-    )
-    state.save(path)  # a part that is done is not trained again
 
 
 def memory(sets: Sequence[SyntheticSet], outputs: int) -> tuple[Tensor, Tensor]:

@@ -190,7 +190,9 @@ def test_spread_looks_at_a_full_window_only():
 def distill(folder, spec, observer=None, **changes):
     folder.mkdir(exist_ok=True)
     inputs = tiny.stage_inputs([], **{"images_per_class": 2, **changes})
-    return Cafe(spec).distill(inputs, Partial(folder), observer or tiny.Silent())
+    return Cafe(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or tiny.Silent()
+    )
 
 
 def test_loops_that_never_settle_end_at_their_bounds(tmp_path):
@@ -206,9 +208,7 @@ def test_loops_end_when_the_accuracy_has_settled_or_moved(tmp_path):
     assert settled["network_epochs"] == [3, 3, 3]
 
 
-def test_a_stopped_stage_continues_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
-
+def test_a_stopped_stage_continues_the_same_way(tmp_path):
     class Stops(tiny.Silent):
         def scalars(self, iteration, values):
             if iteration == 3:

@@ -22,7 +22,6 @@ from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.stage import METHODS, create_method, extended
 from pdd_ray.planning.sweep_plan import plan_sweep
-from pdd_ray.training import loop as training
 from tests.planning.builders import FACTS, sweep_of
 from tests.tiny import (
     CLASSES,
@@ -108,7 +107,9 @@ def inputs_of(spec, trajectories, **changes):
 
 def distil(spec, inputs, folder, observer=None):
     folder.mkdir(parents=True, exist_ok=True)
-    return create_method(spec).distill(inputs, Partial(folder), observer or Silent())
+    return create_method(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or Silent()
+    )
 
 
 def second_stage(spec, trajectories, folder, **changes):
@@ -226,10 +227,7 @@ class TestEveryDistillation:
         assert torch.equal(union.up_to(1).labels, inputs.previous.labels)
         assert not torch.equal(union.up_to(1).images, inputs.previous.images)
 
-    def test_an_interrupted_stage_continues_to_the_same_bytes(
-        self, name, trajectories, tmp_path, monkeypatch
-    ):
-        monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+    def test_an_interrupted_stage_continues_to_the_same_bytes(self, name, trajectories, tmp_path):
         spec = spec_of(name)
         inputs = second_stage(spec, trajectories, tmp_path)
         whole = distil(spec, inputs, tmp_path / "whole")

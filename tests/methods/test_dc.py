@@ -48,7 +48,9 @@ def inputs_of(**changes):
 
 def distil(spec, inputs, folder, observer=None):
     folder.mkdir(exist_ok=True)
-    return Dc(spec).distill(inputs, Partial(folder), observer or Silent())
+    return Dc(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or Silent()
+    )
 
 
 def plain_distance(synthetic, real):
@@ -174,8 +176,7 @@ def test_earlier_images_move_by_their_own_learning_rate(tmp_path):
     assert torch.allclose(moves[1], 0.1 * moves[0], atol=1e-6)
 
 
-def test_a_stopped_stage_continues_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
+def test_a_stopped_stage_continues_as_if_it_had_not_stopped(tmp_path):
     spec = DsaSpec(**{**SMALL, "iterations": 3})
     whole = distil(spec, inputs_of(), tmp_path / "whole")
 

@@ -136,7 +136,9 @@ def test_one_image_per_class_works_with_every_operation(operation):
 def distill(folder, spec=SPEC, observer=None, **changes):
     folder.mkdir(exist_ok=True)
     inputs = tiny.stage_inputs([], **{"images_per_class": 2, **changes})
-    return Dm(spec).distill(inputs, Partial(folder), observer or tiny.Silent())
+    return Dm(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or tiny.Silent()
+    )
 
 
 def test_the_first_stage_is_the_plain_loop(tmp_path):
@@ -169,9 +171,7 @@ def test_the_first_stage_is_the_plain_loop(tmp_path):
     assert outcome.curves["loss"][-1] == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
-def test_a_stopped_stage_continues_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
-
+def test_a_stopped_stage_continues_the_same_way(tmp_path):
     class Stops(tiny.Silent):
         def scalars(self, iteration, values):
             if iteration == 3:

@@ -86,7 +86,7 @@ def first_stage(**changes):
 
 
 def distilled(spec, inputs, folder):
-    return Idc(spec).distill(inputs, Partial(folder), Silent())
+    return Idc(spec).distill(inputs, Partial(folder, seconds_between_saves=0.0), Silent())
 
 
 class PlainLoop:
@@ -190,8 +190,7 @@ def test_with_batch_norm_frozen_and_new_images_are_one_batch(match, tmp_path):
     torch.testing.assert_close(outcome.images, expected, rtol=0.0, atol=1e-4)
 
 
-def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
+def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path):
     spec = spec_of(iterations=3, coasting=True)
 
     class Stopping(Silent):
@@ -201,7 +200,7 @@ def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path, monkeyp
 
     inputs = second_stage()
     with pytest.raises(InterruptionError):
-        Idc(spec).distill(inputs, Partial(tmp_path), Stopping())
+        Idc(spec).distill(inputs, Partial(tmp_path, seconds_between_saves=0.0), Stopping())
     assert list(tmp_path.iterdir())
     whole = tmp_path / "whole"
     whole.mkdir()

@@ -54,7 +54,7 @@ def trajectories(tmp_path_factory):
 def distill(inputs, folder, observer=None, **changes):
     folder.mkdir(exist_ok=True)
     method = TrajectoryMatching(spec_of(**changes))
-    return method.distill(inputs, Partial(folder), observer or Silent())
+    return method.distill(inputs, Partial(folder, seconds_between_saves=0.0), observer or Silent())
 
 
 def assert_same(one, other):
@@ -114,10 +114,9 @@ def test_the_global_generator_is_not_touched(trajectories, tmp_path):
 
 
 @pytest.mark.parametrize("killed", [1, 3, 4, 7])
-def test_a_killed_stage_continues_to_the_same_outcome(trajectories, tmp_path, killed, monkeypatch):
+def test_a_killed_stage_continues_to_the_same_outcome(trajectories, tmp_path, killed):
     inputs = stage_inputs(trajectories, previous=union_of([1]))
     whole = distill(inputs, tmp_path / "whole")
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(InterruptionError):
         distill(inputs, tmp_path / "killed", Killing(killed))
     observer = Silent()

@@ -11,7 +11,6 @@ from pdd_ray.configuration.model import ConvNetSpec, ResNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.models.compiled import compiled_loss
-from pdd_ray.training import loop as training
 from pdd_ray.training.loop import (
     Batch,
     PeriodicSave,
@@ -192,15 +191,13 @@ def test_evaluation_mode_is_used_for_batch_normalisation():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_saving_happens_when_enough_time_has_passed(monkeypatch):
+def test_saving_happens_when_enough_time_has_passed():
     saved = []
-    save = PeriodicSave(lambda: saved.append(1))
-    save()
-    assert not saved
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
-    save()
-    save()
-    assert len(saved) == 2
+    seldom = PeriodicSave(lambda: saved.append("seldom"), seconds=3600.0)
+    always = PeriodicSave(lambda: saved.append("always"), seconds=0.0)
+    for save in (seldom, always, seldom, always):
+        save()
+    assert saved == ["always", "always"]
 
 
 @pytest.mark.slow

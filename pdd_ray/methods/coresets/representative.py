@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.methods.coresets.features import checked, distances
+from pdd_ray.methods.coresets.feature_distances import checked, distances
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,7 +16,7 @@ from pdd_ray.training.trajectories import last_network, open_trajectory
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pdd_ray.core.steps import StepContext
 
@@ -24,7 +24,6 @@ BATCH = 256
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
-@torch.no_grad()
 def run(context: StepContext) -> None:
     """Embed the train images, unaugmented, by the last snapshot of an expert.
 
@@ -36,9 +35,14 @@ def run(context: StepContext) -> None:
     trajectory = open_trajectory(context.inputs["expert"])
     spec = _MODEL.validate_python(context.config["model"])
     model = last_network(trajectory, spec, dataset.train_images, dataset.num_classes)
-    embedding = model[:-1]
-    features = torch.cat([embedding(batch) for batch in dataset.train_images.split(BATCH)])
+    features = embedded(dataset.train_images, model[:-1])
     save_tensors(context.output / FEATURES, {"features": features.cpu()}, {})
+
+
+@torch.no_grad()
+def embedded(images: Tensor, embedding: nn.Module, batch_size: int = BATCH) -> Tensor:
+    """Return the features [N, D] of ``images`` [N, C, H, W], ``batch_size`` of them at once."""
+    return torch.cat([embedding(batch) for batch in images.split(batch_size)])
 
 
 def load_features(folder: Path) -> Tensor:
