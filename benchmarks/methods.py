@@ -116,7 +116,7 @@ def inputs_of(run: Run) -> StageInputs:
     dataset = Dataset(images, labels, **rest, classes=classes, pixels=pixels, fingerprint="random",
                       source="npz")  # fmt: skip
     spec, model = spec_of(run), ConvNetSpec(width=run.width)
-    domain, factor = spec.pixel_domain, spec.formation
+    domain, factor = spec.pixel_domain, spec.multi_formation
     union = empty_set(shape, classes, "normalise", "random", domain=domain, factor=factor)
     owners = torch.arange(CLASSES).repeat_interleave(PER_STAGE)
     for _ in range(run.stage - 1):
@@ -159,7 +159,7 @@ def plain_dc(inputs: StageInputs, spec: DcSpec, images: Tensor, turn: Turn) -> N
     import torch.nn.functional as F
 
     from pdd_ray.core.seeding import generator
-    from pdd_ray.methods.draws import drawn_model
+    from pdd_ray.methods.drawn_networks import drawn_model
     from pdd_ray.methods.initial import random_members
 
     count, data = inputs.images_per_class, inputs.dataset.train_images
@@ -194,7 +194,7 @@ def plain_dm(inputs: StageInputs, spec: DmSpec, images: Tensor, turn: Turn) -> N
     import torch
 
     from pdd_ray.core.seeding import generator
-    from pdd_ray.methods.draws import drawn_model
+    from pdd_ray.methods.drawn_networks import drawn_model
     from pdd_ray.methods.initial import random_members
     from pdd_ray.training.augmentation.rules import draw_augmentation
 
@@ -229,7 +229,7 @@ def plain_idc(inputs: StageInputs, spec: IdcSpec, images: Tensor, turn: Turn) ->
     """Update ``images`` as IDC does: a backward pass and a step of the optimiser per class."""
     import torch
 
-    from pdd_ray.methods.draws import drawn_model
+    from pdd_ray.methods.drawn_networks import drawn_model
     from pdd_ray.methods.idc import ShuffledBatches
 
     batches = ShuffledBatches(spec, inputs)

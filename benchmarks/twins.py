@@ -1,7 +1,7 @@
 """What torch.func costs without compiling: the eager functions of the methods against their twins.
 
-Run ``python benchmarks/twins.py`` on a machine that does nothing else; about ten minutes on one
-core. Where a method computes with autograd, and with torch.func for torch.compile, both get the
+Run ``python benchmarks/twins.py`` on a machine that does nothing else; about three minutes on
+one core. Where a method computes with autograd, and with torch.func for torch.compile, both get the
 same arguments and take turns, in an order that alternates; every network width has a process of
 its own. Prints CPU time and says whether both give the same bytes in float32, and how far they are
 apart in float64. There is no limit: the figures say why both forms are kept. Results:
@@ -125,7 +125,7 @@ class Problem:
 
     def trajectory_matching(self) -> Iterator[Twins]:
         """Give the twins of MTT: one inner step, and one step back."""
-        from pdd_ray.methods.matching import InnerFunctions
+        from pdd_ray.methods.trajectory_loss import InnerFunctions
 
         functions = InnerFunctions(self.network)
         step = (self.theta, self.images(INNER_BATCH), self.labels)

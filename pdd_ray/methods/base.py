@@ -1,4 +1,4 @@
-"""What every distillation method is given, and what it returns."""
+"""The protocol of a distillation method: its inputs, its outcome, its observer, its progress."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""CAFE as one stage of progressive distillation (specification of other methods, sections 5 and 6).
+"""CAFE, the distillation method: aligned features of all blocks, in dynamic loops.
+
+Specification of other methods, sections 5 and 6.
 
 With m_k(c) the mean over class c of the features f_k of a ConvNet with D blocks,
 ``loss = sum over k of w_k sum over c |m_k(real_c) - m_k(frozen_c and new_c)|^2``, plus the
@@ -21,9 +23,9 @@ from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.dm import SiameseDraws
-from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
+from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.layer_features import LayerFeatures
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -38,9 +40,9 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.methods.distribution_matching import CafeSpec
     from pdd_ray.configuration.model import ModelSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.methods.class_tasks import ClassTask
+    from pdd_ray.methods.class_matching import ClassTask
     from pdd_ray.methods.dm import ClassBatches, GroupBatches
-    from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.drawn_networks import DrawState
     from pdd_ray.models.plan import Shape
 
     Tensors = tuple[Tensor, ...]
@@ -276,10 +278,10 @@ class Cafe:
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the new images of stage ``inputs.stage``; see DistillationMethod."""
         stage = _Stage(self.spec, inputs)
-        first = stage.canvas.first(stage.draws.first_images())
+        first = stage.stage_images.first(stage.draws.first_images())
         draws = self.spec.iterations
         state = distill_by_draws(draws, first, stage.use, inputs, partial, observer)
-        return outcome_of(state, stage.canvas, inputs, self.spec.step_size)
+        return outcome_of(state, stage.stage_images, inputs, self.spec.step_size)
 
 
 class _Stage:
@@ -288,11 +290,11 @@ class _Stage:
     def __init__(self, spec: CafeSpec, inputs: StageInputs) -> None:
         self.spec = spec
         self.inputs = inputs
-        self.canvas = canvas_of(inputs, spec)
-        self.draws = SiameseDraws(spec, inputs, self.canvas)
+        self.stage_images = stage_images_of(inputs, spec)
+        self.draws = SiameseDraws(spec, inputs, self.stage_images)
         self.matcher = CafeMatcher(inputs.model, self.draws.batches, compile=spec.compile)
         self.weights = cafe_weights(spec, inputs.model, inputs.dataset.shape)
-        self.labels = torch.cat([self.canvas.frozen_labels, self.canvas.labels])
+        self.labels = torch.cat([self.stage_images.frozen_labels, self.stage_images.labels])
 
     def use(self, state: DrawState) -> Mapping[str, float]:
         """Update the images with one network until its accuracy has settled."""
@@ -318,8 +320,8 @@ class _Stage:
         tasks = self.draws.tasks(state.images, state.draw, update)
         theta = FlatModel(network.model).flatten(network.model)
         loss, gradients = cafe_gradients(self.matcher, theta, tasks, self.weights)
-        rates = image_learning_rate(self.spec, state.draw) * self.canvas.rates
-        state.descend(self.canvas.gathered(gradients), rates, self.spec.momentum)
+        rates = image_learning_rate(self.spec, state.draw) * self.stage_images.rates
+        state.descend(self.stage_images.gathered(gradients), rates, self.spec.momentum)
         return float(loss.total)
 
     def _train(self, state: DrawState, network: TrainingState, update: int) -> None:
@@ -329,7 +331,7 @@ class _Stage:
             NonFiniteLossError: if the training diverges, naming the network.
         """
         spec, inputs = self.spec, self.inputs
-        images = torch.cat([self.canvas.frozen, state.images])
+        images = torch.cat([self.stage_images.frozen, state.images])
         names = ("stage", inputs.stage, "network batches", state.draw)
         batches = random_batches(
             images, spec.network_batch_size, spec.augmentation, inputs.seed, *names
@@ -386,6 +388,8 @@ class _Functions:
         self.numel = self._layers.numel
         self.means = self._eager_means
         self.pull = self._eager_pull
+        # Uncompiled torch.func takes 1.26 times the time of autograd at width 32, 1.11 at 128, and
+        # rounds otherwise in float32 (benchmarks/twins.py): both are kept.
         if compile:
             self.means = compiled(self._means)
             self.pull = compiled(self._functional_pull)

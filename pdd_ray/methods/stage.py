@@ -46,10 +46,10 @@ METHODS = {
     "cafe_dsa": "pdd_ray.methods.cafe:Cafe",
     "idc": "pdd_ray.methods.idc:Idc",
     "dream": "pdd_ray.methods.dream:Dream",
-    "random": "pdd_ray.methods.coresets.methods:RandomCoreset",
-    "herding": "pdd_ray.methods.coresets.methods:FeatureCoreset",
-    "k_center": "pdd_ray.methods.coresets.methods:FeatureCoreset",
-    "forgetting": "pdd_ray.methods.coresets.methods:ForgettingCoreset",
+    "random": "pdd_ray.methods.coresets.coreset_methods:RandomCoreset",
+    "herding": "pdd_ray.methods.coresets.coreset_methods:FeatureCoreset",
+    "k_center": "pdd_ray.methods.coresets.coreset_methods:FeatureCoreset",
+    "forgetting": "pdd_ray.methods.coresets.coreset_methods:ForgettingCoreset",
 }
 """Where the method of each name is."""
 _MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
@@ -197,7 +197,7 @@ def _stage_inputs(context: StepContext, dataset: Dataset, spec: MethodSpec) -> S
             dataset.fingerprint,
             statistics=_statistics(dataset),
             domain=spec.pixel_domain,
-            factor=spec.formation,
+            factor=spec.multi_formation,
         )
     return StageInputs(
         dataset=dataset,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 def functional_loss(spec: ModelSpec, shape: Shape, num_classes: int) -> StateLoss:
     """Return the mean cross-entropy as a function of parameters and buffers, images and labels.
 
+    Uncompiled it takes the time of calling the network, and gives the same bytes
+    (benchmarks/twins.py).
+
     Args:
         spec: Structure of the network.
         shape: (C, H, W).

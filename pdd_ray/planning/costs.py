@@ -87,7 +87,7 @@ class Costs:
         Each of ``class_shards`` is a process with the data loaded, where the method has them.
         """
         method = self.spec.stage_method(stage)
-        decoded = method.formation**2
+        decoded = method.multi_formation**2
         disk = (1 + decoded) * self._union(stage) / decoded * self.image_bytes
         if not isinstance(method, TrajectoryMatchingSpec):
             images = self._images_of_draws(method, stage)
@@ -169,7 +169,7 @@ class Costs:
     def _images_of_draws(self, method: MethodSpec, stage: int) -> float:
         """Return the passes of one image that the networks of ``stage`` take, forward only."""
         stored = self.spec.stages[stage - 1].images_per_class
-        new, union = stored * method.formation**2, self._union(stage) / self.classes
+        new, union = stored * method.multi_formation**2, self._union(stage) / self.classes
         if isinstance(method, DcSpec):
             outer, inner = method.loops(stored)
             update = FORWARD_BACKWARD * (method.real_batch_size + union) + DOUBLE_BACKWARD * new
@@ -193,7 +193,7 @@ class Costs:
     def _union(self, stages: int) -> int:
         """Return the number of images of U_stages that networks train on."""
         stored = sum(entry.images_per_class for entry in self.spec.stages[:stages])
-        return self.classes * stored * self.spec.method.formation**2
+        return self.classes * stored * self.spec.method.multi_formation**2
 
     def _memory(self, batch: float, forward: float, processes: int = 1) -> float:
         """Estimate the memory of ``processes`` that compute on ``batch`` images each.

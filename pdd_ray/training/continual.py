@@ -1,4 +1,4 @@
-"""Class-incremental continual learning: a network on the memory after each phase of classes.
+"""The step of class-incremental learning: a network on the memory after each phase of classes.
 
 The memory holds the distilled sets of all phases so far; no real image of any phase is used
 (specification of other methods, section 10). Classes are numbered in the order in which they come.
@@ -51,7 +51,6 @@ def run(context: StepContext) -> None:
     """
     config = context.config
     spec = ContinualSpec.model_validate(config["continual"])
-    training = SyntheticTrainingSpec.model_validate(config["training"])
     phase = config["phase"]
     order = [label for classes in config["classes"] for label in classes]
     seen = order[: phase * len(config["classes"][0])]
@@ -63,22 +62,37 @@ def run(context: StepContext) -> None:
     if "previous" in context.inputs:
         teacher = _continued(context, state, dataset.shape, outputs - len(sets[-1].classes))
         loss_of = distilling_loss(teacher, spec.temperature, spec.distillation_weight)
-    parts = range(1, sets[-1].stages + 1) if config["progressive"] else [sets[-1].stages]
-    rates = learning_rates(training, spec.learning_rate)
-    for number, stages in enumerate(parts):
-        images, targets = memory([*sets[:-1], sets[-1].up_to(stages)], outputs)
-        images, targets = images.to(context.device), targets.to(context.device)
-        names = ("continual", config["network"], "phase", phase, "stage", stages)
-        batches = recipe_batches(images, training, config["seed"], *names)
-        state.epoch = 0
-        if not config["carry_momentum"]:
-            state.buffers = None
-        on_part = Training(images, targets, rates, batches, sgd_of(training), loss_of)
-        train_resumably(context, state, on_part, part=Part(number, len(parts)))
+    _train_on_memory(context, state, sets, outputs, spec.learning_rate, loss_of)
     result = tested(state.model, dataset, spec.learning_rate)
     write_json(context.output / RESULT, result)
     state.buffers = None
     state.save(context.output / TRAINED_NETWORK)
+
+
+def _train_on_memory(
+    context: StepContext,
+    state: TrainingState,
+    sets: Sequence[SyntheticSet],
+    outputs: int,
+    learning_rate: float,
+    loss_of: Loss,
+) -> None:
+    """Train on the memory; if it grows progressively, on one more stage of the last set at once."""
+    config = context.config
+    spec = SyntheticTrainingSpec.model_validate(config["training"])
+    last = sets[-1].stages
+    parts = range(1, last + 1) if config["progressive"] else [last]
+    rates = learning_rates(spec, learning_rate)
+    for number, stages in enumerate(parts):
+        images, targets = memory([*sets[:-1], sets[-1].up_to(stages)], outputs)
+        images, targets = images.to(context.device), targets.to(context.device)
+        names = ("continual", config["network"], "phase", config["phase"], "stage", stages)
+        batches = recipe_batches(images, spec, config["seed"], *names)
+        training = Training(images, targets, rates, batches, sgd_of(spec), loss_of)
+        state.epoch = 0
+        if not config["carry_momentum"]:
+            state.buffers = None
+        train_resumably(context, state, training, part=Part(number, len(parts)))
 
 
 def memory(sets: Sequence[SyntheticSet], outputs: int) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Evaluation: networks trained on distilled sets, one stage of one network per step.
+"""The evaluation steps: networks trained on distilled sets, or on all real images, and tested.
 
 Progressive evaluation trains one network on U_1, then U_2, ... (mode P of Table 3); each stage is a
 step that continues the network of the step before, so that longer evaluations share the work of

@@ -1,4 +1,4 @@
-"""Features of the real images under a network that was trained on them, for coresets."""
+"""The step that embeds the real images by a trained expert, for coresets, and its reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Experts: the transition to theta_i, and the trajectory on real data that sets out from it.
+"""The expert steps: transitions to theta_i, and trajectories on real data that set out from it.
 
 Expert e is one chain through all stages: theta_1 (random), theta_2 = training from theta_1 on U_1,
 theta_3 = training from theta_2 on U_2, ...; the trajectory of stage i is a side branch from theta_i

@@ -1,4 +1,4 @@
-"""The one supervised training loop; experts, transitions and evaluations call it."""
+"""The one training loop: state, SGD, learning rates, batches, periodic saving, test accuracy."""
 
 from __future__ import annotations
 

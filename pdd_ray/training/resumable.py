@@ -1,4 +1,4 @@
-"""Training inside a step: reports, saves its progress, and continues it after an interruption."""
+"""Training inside a step: it reports, saves its progress, and goes on after an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forgetting scores of the real images, and the images that a window of them leaves.
+"""The step that makes forgetting scores of the real images, and the images in a window of them.
 
 For every presentation of a train image, once per epoch and before the update, it is noted whether
 the network gets it right; a forgetting event is a correct presentation followed by a wrong one

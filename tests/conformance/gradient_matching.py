@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from pdd_ray.configuration.model import ConvNetSpec
-from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
+from pdd_ray.methods.class_matching import ClassMatch, ClassTask
 from pdd_ray.methods.dc import batch_norm_statistics
 from pdd_ray.methods.gradient_distance import GradientDistance, dc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.trajectory_loss import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.augmentation.dsa import Draw

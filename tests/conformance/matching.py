@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pdd_ray.configuration.model import ConvNetSpec
-from pdd_ray.methods.matching import (
+from pdd_ray.methods.trajectory_loss import (
     Gradient,
     InnerFunctions,
     InnerStep,

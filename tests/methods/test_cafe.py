@@ -21,7 +21,7 @@ from pdd_ray.methods.cafe import (
     image_learning_rate,
     spread,
 )
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.dm import ClassBatches
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel

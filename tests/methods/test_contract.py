@@ -94,7 +94,7 @@ def spec_of(name, **changes):
 def inputs_of(spec, trajectories, **changes):
     count = len(CLASSES) * PER_CLASS
     first = empty_set(
-        SHAPE, CLASSES, "normalise", "tiny", domain=spec.pixel_domain, factor=spec.formation
+        SHAPE, CLASSES, "normalise", "tiny", domain=spec.pixel_domain, factor=spec.multi_formation
     )
     values: dict[str, Any] = {
         "previous": first,
@@ -213,7 +213,7 @@ class TestEveryDistillation:
         assert union.stages == 2
         assert begins_with(union, inputs.previous)
         if spec.pixel_domain == "unit":
-            ready = dataset().pixels.forward(decode(union.only(2).pixels, spec.formation))
+            ready = dataset().pixels.forward(decode(union.only(2).pixels, spec.multi_formation))
             assert torch.equal(union.only(2).images, ready)
             assert union.pixels.min() >= 0
             assert union.pixels.max() <= 1

@@ -14,7 +14,7 @@ from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.dc import Dc, batch_norm_statistics
-from pdd_ray.methods.draws import PARTIAL_FILE, drawn_network
+from pdd_ray.methods.drawn_networks import PARTIAL_FILE, drawn_network
 from pdd_ray.methods.initial import noise_images, random_real_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel

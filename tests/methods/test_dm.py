@@ -12,9 +12,9 @@ from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.dm import ClassBatches, Dm, DmMatcher
-from pdd_ray.methods.draws import drawn_network
+from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.initial import noise_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel

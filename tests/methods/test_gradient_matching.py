@@ -13,7 +13,7 @@ from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.strategies import RULES
 from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.gradient_distance import dc_distance, idc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.models.factory import create_model

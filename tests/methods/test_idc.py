@@ -15,8 +15,8 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode, decode_labels
 from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.class_tasks import ClassTask
-from pdd_ray.methods.draws import drawn_network
+from pdd_ray.methods.class_matching import ClassTask
+from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher
 from pdd_ray.methods.idc import (
     DecodeAndPrepare,
@@ -28,7 +28,7 @@ from pdd_ray.methods.idc import (
     first_images,
 )
 from pdd_ray.methods.initial import class_members
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
 from tests.tiny import (
@@ -94,7 +94,7 @@ class PlainLoop:
 
     def __init__(self, spec, inputs):
         self.spec, self.inputs = spec, inputs
-        self.canvas = canvas_of(inputs, spec)
+        self.stage_images = stage_images_of(inputs, spec)
         self.real_batches = ShuffledBatches(spec, inputs)
         self.training = RealTraining(spec, inputs)
         self.prepare = DecodeAndPrepare(spec.factor, inputs.dataset.pixels)
@@ -127,8 +127,8 @@ class PlainLoop:
             optimiser.step()
 
     def loss(self, images, positions, model, draw, sweep, label):
-        own = self.prepare(images[self.canvas.labels == label])
-        union = torch.cat([self.canvas.frozen[self.canvas.frozen_labels == label], own])
+        own = self.prepare(images[self.stage_images.labels == label])
+        union = torch.cat([self.stage_images.frozen[self.stage_images.frozen_labels == label], own])
         source = generator(
             self.inputs.seed, "stage", self.inputs.stage, "match", draw, sweep, label
         )
@@ -399,8 +399,10 @@ class TestMatchers:
     @pytest.mark.parametrize("match", ["gradient", "features"])
     def test_classes_can_be_split_over_processes(self, match):
         inputs = second_stage()
-        canvas = canvas_of(inputs, spec_of())
-        matcher = create_matcher(spec_of(match=match), inputs, canvas.frozen, canvas.frozen_labels)
+        stage_images = stage_images_of(inputs, spec_of())
+        matcher = create_matcher(
+            spec_of(match=match), inputs, stage_images.frozen, stage_images.frozen_labels
+        )
         images = first_images(spec_of(), inputs)
         tasks = [
             ClassTask(label, members[:4], images[label : label + 1], Augmentation(()))

@@ -5,12 +5,12 @@ import torch
 
 from pdd_ray.configuration.methods import TrajectoryMatchingSpec
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
-from pdd_ray.methods import iterates, trajectory_matching
+from pdd_ray.methods import iterate_selection, trajectory_matching
 from pdd_ray.methods.base import Candidate, Partial
 from pdd_ray.methods.initial import random_real_images
-from pdd_ray.methods.iterates import validation_accuracy
-from pdd_ray.methods.matching import inner_steps
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.iterate_selection import validation_accuracy
+from pdd_ray.methods.stage_images import stage_images_of
+from pdd_ray.methods.trajectory_loss import inner_steps
 from pdd_ray.methods.trajectory_matching import TrajectoryMatching
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training import loop as training
@@ -175,9 +175,9 @@ def test_validation_trains_networks_from_the_held_out_starts_on_what_is_matched(
         calls.append((FlatModel(state.model).flatten(state.model), *rest))
         return training.train(state, *rest)
 
-    monkeypatch.setattr(iterates, "train", record)
+    monkeypatch.setattr(iterate_selection, "train", record)
     accuracy = validation_accuracy(
-        Candidate(images, 0.05), canvas_of(inputs, spec), inputs, spec.selection
+        Candidate(images, 0.05), stage_images_of(inputs, spec), inputs, spec.selection
     )
     assert 0 < accuracy <= 1
     assert len(calls) == 2

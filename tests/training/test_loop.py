@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from pdd_ray.configuration.model import ConvNetSpec, ResNetSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import NonFiniteLossError
-from pdd_ray.models.compiled import compiled_loss
+from pdd_ray.models.compiled import compiled_loss, functional_loss, state_of
 from pdd_ray.training.loop import (
     Batch,
     PeriodicSave,
@@ -198,6 +198,26 @@ def test_saving_happens_when_enough_time_has_passed():
     for save in (seldom, always, seldom, always):
         save()
     assert saved == ["always", "always"]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_the_functional_loss_trains_to_the_same_bytes(norm):
+    spec = ConvNetSpec(width=4, depth=1, norm=norm)
+    functional = functional_loss(spec, tuple(IMAGES.shape[1:]), len(CLASSES))
+    called, given = (TrainingState(new_model(spec)) for _ in range(2))
+    train(called, IMAGES, LABELS, [0.05] * 2, batches(), MOMENTUM)
+    train(
+        given,
+        IMAGES,
+        LABELS,
+        [0.05] * 2,
+        batches(),
+        MOMENTUM,
+        loss_of=lambda model, images, labels: functional(state_of(model), images, labels),
+    )
+    expected = called.model.state_dict()
+    for name, value in given.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 @pytest.mark.slow

@@ -140,8 +140,8 @@ class IdcSpec(BankedSpec):
     _strategy = check_strategy_field("idc", "augmentation", "network_augmentation")
 
     @property
-    def formation(self) -> int:  # type: ignore[override]
-        """Multi-formation: a stored image stands for formation^2 images."""
+    def multi_formation(self) -> int:  # type: ignore[override]
+        """Multi-formation: a stored image stands for multi_formation^2 images."""
         return self.factor
 
     def image_rate(self, images_per_class: int, size: int, stage: int) -> float:

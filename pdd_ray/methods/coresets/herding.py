@@ -1,4 +1,4 @@
-"""Herding: examples whose mean follows the mean of their class."""
+"""Herding: the selection whose mean follows the mean of its class."""
 
 from __future__ import annotations
 

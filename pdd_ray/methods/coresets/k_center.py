@@ -1,4 +1,4 @@
-"""K-Center: examples that leave no other one far from all of them."""
+"""Greedy k-center: the selection that leaves no example far from all of it."""
 
 from __future__ import annotations
 

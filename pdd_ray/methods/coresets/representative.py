@@ -1,4 +1,4 @@
-"""Representative examples: the nearest ones to the centres of a k-means clustering.
+"""DREAM's selection: the examples nearest to the centres of a k-means clustering.
 
 DREAM selects real images of a class by them (specification of other methods, section 7).
 """
