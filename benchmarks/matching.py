@@ -43,13 +43,13 @@ def problem(
 
     from pdd_ray.configuration.training import FULL_DSA
     from pdd_ray.core.seeding import generator
-    from pdd_ray.methods.matching import (
+    from pdd_ray.methods.trajectory_loss import (
         InnerFunctions,
         Segment,
         Union,
         matching_gradient,
     )
-    from pdd_ray.methods.matching import (
+    from pdd_ray.methods.trajectory_loss import (
         inner_steps as draw_steps,
     )
     from pdd_ray.models.factory import create_model

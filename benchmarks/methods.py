@@ -117,7 +117,7 @@ def inputs_of(run: Run) -> StageInputs:
     dataset = Dataset(images, labels, **rest, classes=classes, pixels=pixels, fingerprint="random",
                       source="npz")  # fmt: skip
     spec, model = spec_of(run), ConvNetSpec(width=run.width)
-    domain, factor = spec.pixel_domain, spec.formation
+    domain, factor = spec.pixel_domain, spec.multi_formation
     union = empty_set(shape, classes, "normalise", "random", domain=domain, factor=factor)
     owners = torch.arange(CLASSES).repeat_interleave(PER_STAGE)
     for _ in range(run.stage - 1):
@@ -161,7 +161,7 @@ def plain_dc(inputs: StageInputs, spec: DcSpec, images: Tensor, turn: Turn) -> N
     import torch.nn.functional as F
 
     from pdd_ray.core.seeding import generator
-    from pdd_ray.methods.draws import drawn_model
+    from pdd_ray.methods.drawn_networks import drawn_model
     from pdd_ray.methods.initial import random_members
 
     count, data = inputs.images_per_class, inputs.dataset.train_images
@@ -196,7 +196,7 @@ def plain_dm(inputs: StageInputs, spec: DmSpec, images: Tensor, turn: Turn) -> N
     import torch
 
     from pdd_ray.core.seeding import generator
-    from pdd_ray.methods.draws import drawn_model
+    from pdd_ray.methods.drawn_networks import drawn_model
     from pdd_ray.methods.initial import random_members
     from pdd_ray.training.augmentation.rules import draw_augmentation
 
@@ -231,7 +231,7 @@ def plain_idc(inputs: StageInputs, spec: IdcSpec, images: Tensor, turn: Turn) ->
     """Update ``images`` as IDC does: a backward pass and a step of the optimiser per class."""
     import torch
 
-    from pdd_ray.methods.draws import drawn_model
+    from pdd_ray.methods.drawn_networks import drawn_model
     from pdd_ray.methods.idc import ShuffledBatches
 
     batches = ShuffledBatches(spec, inputs)
@@ -326,7 +326,6 @@ def serve(run: Run, connection: Connection) -> None:
 
 def update(run: Run, inputs: StageInputs, turn: Turn) -> tuple[Tensor, Tensor]:
     """Make all updates of ``run``, and return the images before and after them."""
-    from pdd_ray import training
     from pdd_ray.configuration.methods.gradient_matching import DcSpec, IdcSpec
     from pdd_ray.methods.base import Partial
     from pdd_ray.methods.idc import first_images as first_of_idc
@@ -346,9 +345,9 @@ def update(run: Run, inputs: StageInputs, turn: Turn) -> tuple[Tensor, Tensor]:
         {"dc": plain_dc, "dm": plain_dm, "idc": plain_idc}[run.method](inputs, spec, images, turn)  # type: ignore[operator]
         last = images.detach()
         return first, last.clamp(0, 1) if isinstance(spec, IdcSpec) else last
-    training.SECONDS_BETWEEN_SAVES = math.inf  # turns of others are no progress of this one
     with tempfile.TemporaryDirectory() as folder:
-        outcome = create_method(spec).distill(inputs, Partial(Path(folder)), Waiting(turn))
+        partial = Partial(Path(folder), math.inf)  # nothing is saved
+        outcome = create_method(spec).distill(inputs, partial, Waiting(turn))
     return first, outcome.images
 
 

@@ -84,8 +84,8 @@ class MethodTraits(FrozenModel):
     """Chains beside the experts' that it needs."""
     bank_chains: ClassVar[int] = 0
     """Transitioned networks theta_i that it draws from in stages after the first."""
-    formation: ClassVar[int] = 1
-    """Multi-formation: a stored image stands for formation^2 images."""
+    multi_formation: ClassVar[int] = 1
+    """Multi-formation: a stored image stands for multi_formation^2 images."""
     needs_features: ClassVar[bool] = False
     """Whether it selects by features of a network trained on the real images."""
     needs_scores: ClassVar[bool] = False
@@ -145,7 +145,7 @@ class DistillationSpec(MethodTraits):
 
     def real_images_per_class(self, images_per_class: int) -> int:
         """Return how many real images of each class a stage of this size starts from."""
-        return 0 if self.initialisation == "noise" else images_per_class * self.formation**2
+        return 0 if self.initialisation == "noise" else images_per_class * self.multi_formation**2
 
 
 class BankedSpec(DistillationSpec):

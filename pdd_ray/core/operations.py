@@ -50,7 +50,7 @@ CLASSES = Operation("classes", "pdd_ray.data.step:run_classes", kind="data")
 SCORES = Operation("scores", "pdd_ray.training.scores:run")
 START = Operation("start", "pdd_ray.training.experts:run_start")
 EXPERT = Operation("expert", "pdd_ray.training.experts:run_expert")
-FEATURES = Operation("features", "pdd_ray.training.features:run")
+FEATURES = Operation("features", "pdd_ray.training.expert_features:run")
 STAGE = Operation(
     "stage", "pdd_ray.methods.stage:run", runs_as="trial", sharded=True, adds_images=True
 )

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 3
 """Part of every key. Raising it orphans everything that anybody has made; what changes the results
 of one operation raises the revision of that operation instead (docs/stability.md)."""
+SECONDS_BETWEEN_SAVES = 20.0
+"""How often a step saves its progress."""
 
 OnProgress = Callable[[Mapping[str, float]], None]
 """Receives a step's progress: ``fraction`` in [0, 1] and what is worth showing."""
@@ -158,6 +160,7 @@ class StepContext:
         device: ``cpu`` or ``cuda``.
         shards: Processes over which it may spread its work; the result is the same.
         progress: Call it about once a second with the progress.
+        seconds_between_saves: How often its progress is saved in ``partial``, at most.
     """
 
     key: str
@@ -171,6 +174,7 @@ class StepContext:
     device: str
     progress: OnProgress
     shards: int = 1
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES
 
 
 def topological(steps: Iterable[Step]) -> list[Step]:

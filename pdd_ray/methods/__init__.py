@@ -1,1 +1,1 @@
-"""Distillation methods: what makes the images of one stage."""
+"""Distillation methods, and the step that makes the images of one stage with one of them."""

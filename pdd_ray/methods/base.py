@@ -1,9 +1,11 @@
-"""What every distillation method is given, and what it returns."""
+"""The protocol of a distillation method: its inputs, its outcome, its observer, its progress."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
+
+from pdd_ray.core.steps import SECONDS_BETWEEN_SAVES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -115,9 +117,10 @@ class Observer(Protocol):
 
 @dataclass(frozen=True)
 class Partial:
-    """Where a method saves its progress, and finds it when it is run again."""
+    """Where a method saves its progress, how often, and finds it when it is run again."""
 
     folder: Path
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES
 
 
 class DistillationMethod(Protocol):

@@ -1,4 +1,6 @@
-"""CAFE as one stage of progressive distillation (specification of other methods, sections 5 and 6).
+"""CAFE, the distillation method: aligned features of all blocks, in dynamic loops.
+
+Specification of other methods, sections 5 and 6.
 
 With m_k(c) the mean over class c of the features f_k of a ConvNet with D blocks,
 ``loss = sum over k of w_k sum over c |m_k(real_c) - m_k(frozen_c and new_c)|^2``, plus the
@@ -20,9 +22,9 @@ import torch.nn.functional as F
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.dm import SiameseDraws
-from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
+from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.layer_features import LayerFeatures
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -36,9 +38,9 @@ if TYPE_CHECKING:
 
     from pdd_ray.configuration.methods.distribution_matching import CafeSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.methods.class_tasks import ClassTask
+    from pdd_ray.methods.class_matching import ClassTask
     from pdd_ray.methods.dm import ClassBatches, GroupBatches
-    from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.drawn_networks import DrawState
     from pdd_ray.models.plan import Shape
     from pdd_ray.models.registry import ModelSpec
 
@@ -215,23 +217,23 @@ class CafeMatcher:
         ]
 
     def gradients(
-        self, theta: Tensor, tasks: Sequence[ClassTask], slopes: Sequence[Tensors]
+        self, theta: Tensor, tasks: Sequence[ClassTask], d_means: Sequence[Tensors]
     ) -> list[Tensor]:
         """Return the gradient of the images of every task, [n, C, H, W] each.
 
         Args:
             theta: As for :meth:`means`.
             tasks: The same.
-            slopes: For each item of :meth:`means` the derivatives of the loss with respect to its
+            d_means: For each item of :meth:`means` the derivatives of the loss with respect to its
                 ``synthetic``.
         """
         functions = self._functions(theta)
         theta = theta.detach()[: functions.numel]
         gradients: list[Tensor] = []
-        for group, slope in zip(self._batches.groups(tasks), slopes, strict=True):
+        for group, d_part in zip(self._batches.groups(tasks), d_means, strict=True):
             batches = self._batches.of(group)
             variable = batches.variable
-            d_batch = functions.pull(theta, variable.images.detach(), variable.weights, slope)
+            d_batch = functions.pull(theta, variable.images.detach(), variable.weights, d_part)
             gradients += batches.gradients(d_batch)
         return gradients
 
@@ -259,9 +261,9 @@ def cafe_gradients(
     last = torch.cat([part.last for part in parts])
     labels = torch.cat([torch.full((len(task.real),), task.label) for task in tasks])
     loss = cafe_loss(real, synthetic, last, labels.to(last.device), weights)
-    slopes = torch.autograd.grad(loss.total, synthetic)
+    d_means = torch.autograd.grad(loss.total, synthetic)
     sizes = [len(part.synthetic[0]) for part in parts]
-    by_part = list(zip(*(slope.split(sizes) for slope in slopes), strict=True))
+    by_part = list(zip(*(d_mean.split(sizes) for d_mean in d_means), strict=True))
     detached = CafeLoss(loss.total.detach(), loss.distances.detach(), loss.discrimination.detach())
     return detached, matcher.gradients(theta, tasks, by_part)
 
@@ -275,10 +277,10 @@ class Cafe:
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the new images of stage ``inputs.stage``; see DistillationMethod."""
         stage = _Stage(self.spec, inputs)
-        first = stage.canvas.first(stage.draws.first_images())
+        first = stage.stage_images.first(stage.draws.first_images())
         draws = self.spec.iterations
         state = distill_by_draws(draws, first, stage.use, inputs, partial, observer)
-        return outcome_of(state, stage.canvas, inputs, self.spec.step_size)
+        return outcome_of(state, stage.stage_images, inputs, self.spec.step_size)
 
 
 class _Stage:
@@ -287,11 +289,11 @@ class _Stage:
     def __init__(self, spec: CafeSpec, inputs: StageInputs) -> None:
         self.spec = spec
         self.inputs = inputs
-        self.canvas = canvas_of(inputs, spec)
-        self.draws = SiameseDraws(spec, inputs, self.canvas)
+        self.stage_images = stage_images_of(inputs, spec)
+        self.draws = SiameseDraws(spec, inputs, self.stage_images)
         self.matcher = CafeMatcher(inputs.model, self.draws.batches, compile=spec.compile)
         self.weights = cafe_weights(spec, inputs.model, inputs.dataset.shape)
-        self.labels = torch.cat([self.canvas.frozen_labels, self.canvas.labels])
+        self.labels = torch.cat([self.stage_images.frozen_labels, self.stage_images.labels])
 
     def use(self, state: DrawState) -> Mapping[str, float]:
         """Update the images with one network until its accuracy has settled."""
@@ -317,8 +319,8 @@ class _Stage:
         tasks = self.draws.tasks(state.images, state.draw, update)
         theta = FlatModel(network.model).flatten(network.model)
         loss, gradients = cafe_gradients(self.matcher, theta, tasks, self.weights)
-        rates = image_learning_rate(self.spec, state.draw) * self.canvas.rates
-        state.descend(self.canvas.gathered(gradients), rates, self.spec.momentum)
+        rates = image_learning_rate(self.spec, state.draw) * self.stage_images.rates
+        state.descend(self.stage_images.gathered(gradients), rates, self.spec.momentum)
         return float(loss.total)
 
     def _train(self, state: DrawState, network: TrainingState, update: int) -> None:
@@ -328,7 +330,7 @@ class _Stage:
             NonFiniteLossError: if the training diverges, naming the network.
         """
         spec, inputs = self.spec, self.inputs
-        images = torch.cat([self.canvas.frozen, state.images])
+        images = torch.cat([self.stage_images.frozen, state.images])
         names = ("stage", inputs.stage, "network batches", state.draw)
         batches = random_batches(
             images, spec.network_batch_size, spec.augmentation, inputs.seed, *names
@@ -376,8 +378,8 @@ class _Functions:
     """The features of a ConvNet and their derivative; compiled, if wanted, once per batch size.
 
     ``means(theta, images, weights)`` gives weighted sums of the features, [K, features] each, and
-    the last features of every image; ``pull(theta, images, weights, slopes)`` the derivative of
-    the products of these sums with ``slopes`` with respect to the images.
+    the last features of every image; ``pull(theta, images, weights, d_means)`` the derivative of
+    the products of these sums with ``d_means`` with respect to the images.
     """
 
     def __init__(self, layers: LayerFeatures, *, compile: bool) -> None:
@@ -385,6 +387,8 @@ class _Functions:
         self.numel = self._layers.numel
         self.means = self._eager_means
         self.pull = self._eager_pull
+        # Uncompiled torch.func takes 1.26 times the time of autograd at width 32, 1.11 at 128, and
+        # rounds otherwise in float32 (benchmarks/twins.py): both are kept.
         if compile:
             self.means = compiled(self._means)
             self.pull = compiled(self._functional_pull)
@@ -395,9 +399,9 @@ class _Functions:
         flat = [values.flatten(1) for values in maps]
         return tuple(weights @ values for values in flat), flat[-1]
 
-    def _product(self, images: Tensor, theta: Tensor, weights: Tensor, slopes: Tensors) -> Tensor:
+    def _product(self, images: Tensor, theta: Tensor, weights: Tensor, d_means: Tensors) -> Tensor:
         means, _ = self._means(theta, images, weights)
-        products = [(mean * slope).sum() for mean, slope in zip(means, slopes, strict=True)]
+        products = [(mean * d_mean).sum() for mean, d_mean in zip(means, d_means, strict=True)]
         return torch.stack(products).sum()
 
     @torch.no_grad()
@@ -407,16 +411,16 @@ class _Functions:
         return self._means(theta, images, weights)
 
     def _eager_pull(
-        self, theta: Tensor, images: Tensor, weights: Tensor, slopes: Tensors
+        self, theta: Tensor, images: Tensor, weights: Tensor, d_means: Tensors
     ) -> Tensor:
         images = images.detach().requires_grad_(True)
-        product = self._product(images, theta, weights, slopes)
+        product = self._product(images, theta, weights, d_means)
         return torch.autograd.grad(product, images)[0]
 
     def _functional_pull(
-        self, theta: Tensor, images: Tensor, weights: Tensor, slopes: Tensors
+        self, theta: Tensor, images: Tensor, weights: Tensor, d_means: Tensors
     ) -> Tensor:
-        d_images: Tensor = torch.func.grad(self._product)(images, theta, weights, slopes)
+        d_images: Tensor = torch.func.grad(self._product)(images, theta, weights, d_means)
         return d_images
 
 

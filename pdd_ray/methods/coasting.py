@@ -1,4 +1,4 @@
-"""The momentum that coasts: IDC's pixels move at the steps of all classes, not only of their own.
+"""IDC's momentum on images of other classes (option ``coasting``), in closed form for one sweep.
 
 IDC's optimiser makes one step per class, but over the images of all classes: where the gradient is
 zero, the momentum goes on moving them. Here that is a closed form from one sweep over the classes

@@ -1,4 +1,7 @@
-"""DC and DSA as one stage of PDD (specification of other methods, sections 1 and 5)."""
+"""DC and DSA, the distillation methods: gradient matching with networks that are trained between.
+
+Specification of other methods, sections 1 and 5.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from torch import nn
 
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
-from pdd_ray.methods.class_tasks import ClassTask
-from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
+from pdd_ray.methods.class_matching import ClassTask
+from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.gradient_distance import dc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.initial import class_members, first_images, random_members
 from pdd_ray.methods.shards import sharded
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.augmentation.rules import draw_augmentation
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.configuration.methods.gradient_matching import DcSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.drawn_networks import DrawState
     from pdd_ray.methods.shards import Matcher
     from pdd_ray.training.loop import Loss
 
@@ -49,7 +52,7 @@ class Dc:
             state = distill_by_draws(
                 self.spec.iterations, stage.first_images(), stage.use, inputs, partial, observer
             )
-        return outcome_of(state, stage.canvas, inputs, self.spec.step_size)
+        return outcome_of(state, stage.stage_images, inputs, self.spec.step_size)
 
 
 def batch_norm_statistics(model: nn.Module, images: Tensor) -> dict[str, Tensor]:
@@ -71,7 +74,7 @@ class _Stage:
         self.spec = spec
         self.inputs = inputs
         self.names = ("stage", inputs.stage)
-        self.canvas = canvas_of(inputs, spec)
+        self.stage_images = stage_images_of(inputs, spec)
         self.outer_loop, self.inner_loop = spec.loops(inputs.images_per_class)
         dataset = inputs.dataset
         self.members = class_members(dataset)
@@ -80,8 +83,8 @@ class _Stage:
             inputs.model,
             len(self),
             self.real,
-            self.canvas.frozen,
-            self.canvas.frozen_labels,
+            self.stage_images.frozen,
+            self.stage_images.frozen_labels,
             dc_distance(spec.distance),
             compile=spec.compile,
         )
@@ -95,7 +98,7 @@ class _Stage:
         inputs, size = self.inputs, self.inputs.images_per_class
         names = (*self.names, "initial")
         first = first_images(self.spec.initialisation, inputs.dataset, size, inputs.seed, *names)
-        return self.canvas.first(first)
+        return self.stage_images.first(first)
 
     def use(self, state: DrawState) -> dict[str, float]:
         """Update the images along the training of the network ``state.draw``."""
@@ -121,8 +124,8 @@ class _Stage:
         statistics = self._statistics(model, state.draw, outer)
         tasks = [self._task(state, label, outer) for label in range(len(self))]
         matches = self.matcher.match(FlatModel(model).flatten(model), tasks, statistics)
-        gradient = self.canvas.gathered([match.gradient for match in matches])
-        rates = self.spec.image_learning_rate * self.canvas.rates
+        gradient = self.stage_images.gathered([match.gradient for match in matches])
+        rates = self.spec.image_learning_rate * self.stage_images.rates
         state.descend(gradient, rates, self.spec.momentum)
         return float(torch.stack([match.loss for match in matches]).mean())
 
@@ -133,7 +136,7 @@ class _Stage:
         augmentation = draw_augmentation(
             "dsa", self.spec.augmentation, len(real), height, width, source, shared=True
         )
-        return ClassTask(label, real, state.images[self.canvas.members(label)], augmentation)
+        return ClassTask(label, real, state.images[self.stage_images.members(label)], augmentation)
 
     def _statistics(self, model: nn.Module, draw: int, outer: int) -> dict[str, Tensor] | None:
         if not self.inputs.model.has_batch_norm:
@@ -147,9 +150,9 @@ class _Stage:
 
     def _train(self, state: DrawState, model: nn.Module, outer: int) -> None:
         """Train the network on the union of frozen and present images."""
-        spec, canvas = self.spec, self.canvas
-        images = torch.cat([canvas.frozen, state.images])
-        labels = torch.cat([canvas.frozen_labels, canvas.labels])
+        spec, stage_images = self.spec, self.stage_images
+        images = torch.cat([stage_images.frozen, state.images])
+        labels = torch.cat([stage_images.frozen_labels, stage_images.labels])
         names = (*self.names, "network", state.draw, "epochs", outer)
         batches = random_batches(
             images, spec.network_batch_size, spec.augmentation, self.inputs.seed, *names

@@ -1,4 +1,6 @@
-"""DM as one stage of progressive distillation (specification of other methods, sections 2 and 5).
+"""DM, the distillation method: mean embeddings of real and synthetic images, matched by class.
+
+Specification of other methods, sections 2 and 5.
 
 ``loss = sum over classes c of |mean psi(real_c) - mean psi(frozen_c and new_c)|^2`` with psi the
 inputs of the classifier of a network that is not trained (Zhao and Bilen 2023).
@@ -14,12 +16,12 @@ import torch
 
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
-from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, ClassTask
-from pdd_ray.methods.draws import distill_by_draws, drawn_network, outcome_of
+from pdd_ray.methods.class_matching import ClassImages, ClassMatch, ClassTask
+from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_network, outcome_of
 from pdd_ray.methods.initial import class_members, first_images, random_members
 from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.methods.shards import sharded
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.compilation import compiled
 from pdd_ray.training.augmentation.rules import draw_augmentation
 
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.configuration.methods.distribution_matching import CafeSpec, DmSpec
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.drawn_networks import DrawState
     from pdd_ray.methods.stage_images import StageImages
     from pdd_ray.models.plan import Shape
     from pdd_ray.models.registry import ModelSpec
@@ -45,21 +47,21 @@ class Dm:
     def distill(self, inputs: StageInputs, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the new images of stage ``inputs.stage``; see DistillationMethod."""
         spec = self.spec
-        canvas = canvas_of(inputs, spec)
-        draws = SiameseDraws(spec, inputs, canvas)
+        stage_images = stage_images_of(inputs, spec)
+        draws = SiameseDraws(spec, inputs, stage_images)
         matcher = DmMatcher(inputs.model, draws.batches, compile=spec.compile)
 
         def use(state: DrawState) -> Mapping[str, float]:
             theta = drawn_network(inputs, state.draw)
             matches = shards.match(theta, draws.tasks(state.images, state.draw))
-            gradient = canvas.gathered([match.gradient for match in matches])
-            state.descend(gradient, spec.image_learning_rate * canvas.rates, spec.momentum)
+            gradient = stage_images.gathered([match.gradient for match in matches])
+            state.descend(gradient, spec.image_learning_rate * stage_images.rates, spec.momentum)
             return {"loss": float(torch.stack([match.loss for match in matches]).sum())}
 
-        first = canvas.first(draws.first_images())
+        first = stage_images.first(draws.first_images())
         with sharded(matcher, inputs.shards) as shards:
             state = distill_by_draws(spec.iterations, first, use, inputs, partial, observer)
-        return outcome_of(state, canvas, inputs, spec.step_size)
+        return outcome_of(state, stage_images, inputs, spec.step_size)
 
 
 class RealClasses:
@@ -82,7 +84,7 @@ class RealClasses:
 
 
 @dataclass(frozen=True, eq=False)
-class Weighted:
+class WeightedBatch:
     """A batch [b, C, H, W], and the weights [K, b] of its images in the means of K classes."""
 
     images: Tensor
@@ -101,9 +103,9 @@ class GroupBatches:
         leaves: The images of the tasks.
     """
 
-    real: Weighted
-    constant: Weighted
-    variable: Weighted
+    real: WeightedBatch
+    constant: WeightedBatch
+    variable: WeightedBatch
     leaves: list[Tensor]
 
     def gradients(self, d_batch: Tensor) -> Sequence[Tensor]:
@@ -147,9 +149,9 @@ class ClassBatches:
             leaves.append(images)
             counts.append(len(frozen) + len(images))
         return GroupBatches(
-            real=_weighted(real, [len(part) for part in real]),
-            constant=_weighted(constant, counts),
-            variable=_weighted(variable, counts),
+            real=_weighted_batch(real, [len(part) for part in real]),
+            constant=_weighted_batch(constant, counts),
+            variable=_weighted_batch(variable, counts),
             leaves=leaves,
         )
 
@@ -157,15 +159,17 @@ class ClassBatches:
 class SiameseDraws:
     """Draws the tasks of all classes: real batches, and augmentations that all images share."""
 
-    def __init__(self, spec: DmSpec | CafeSpec, inputs: StageInputs, canvas: StageImages) -> None:
+    def __init__(
+        self, spec: DmSpec | CafeSpec, inputs: StageInputs, stage_images: StageImages
+    ) -> None:
         self._spec = spec
         self._inputs = inputs
-        self._canvas = canvas
+        self._stage_images = stage_images
         self.real = RealClasses(inputs)
         self.batches = ClassBatches(
             inputs.dataset.train_images,
-            canvas.frozen,
-            canvas.frozen_labels,
+            stage_images.frozen,
+            stage_images.frozen_labels,
             together=inputs.model.has_batch_norm,
         )
 
@@ -201,7 +205,7 @@ class SiameseDraws:
         return ClassTask(
             label=label,
             real=self.real.batch(label, self._spec.real_batch_size, source("real")),
-            images=images[self._canvas.members(label)],
+            images=images[self._stage_images.members(label)],
             augmentation=draw_augmentation(
                 "dsa", strategy, 1, height, width, source("augmentation"), shared=True
             ),
@@ -265,6 +269,8 @@ class _Functions:
         self._embedding = embedding
         self.mean = self._eager_mean
         self.distance = self._eager_distance
+        # Uncompiled torch.func takes 1.27 times the time of autograd at width 32, 1.12 at 128, and
+        # rounds otherwise in float32 (benchmarks/twins.py): both are kept.
         if compile:
             self.mean = compiled(self._mean)
             self.distance = compiled(self._functional_distance)
@@ -303,9 +309,9 @@ def _functions(model: ModelSpec, shape: Shape, device: str, compile: bool) -> _F
     return _Functions(Embedding(model, shape, device), compile=compile)
 
 
-def _weighted(parts: Sequence[Tensor], totals: Sequence[int]) -> Weighted:
+def _weighted_batch(parts: Sequence[Tensor], totals: Sequence[int]) -> WeightedBatch:
     """Return the images of K classes as one batch, with weights of 1 / total of their class."""
     rows = [
         part.new_full((1, len(part)), 1 / total) for part, total in zip(parts, totals, strict=True)
     ]
-    return Weighted(torch.cat(list(parts)), torch.block_diag(*rows))
+    return WeightedBatch(torch.cat(list(parts)), torch.block_diag(*rows))

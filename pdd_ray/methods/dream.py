@@ -1,4 +1,7 @@
-"""DREAM as one stage of progressive distillation (specification of other methods, section 7)."""
+"""DREAM, the distillation method: IDC's matching to real images chosen by clustering.
+
+Specification of other methods, section 7.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import torch
 
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.coresets.representative import representative
-from pdd_ray.methods.draws import drawn_network
+from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.idc import IdcStage, first_images, mixed
 from pdd_ray.methods.initial import class_members
 from pdd_ray.methods.layer_features import Embedding

@@ -1,4 +1,4 @@
-"""IDC's matching of features: mean outputs of the last block, class by class.
+"""IDC's feature matching: the distance of mean embeddings and its image gradients, by class.
 
 For class c: ``|mean psi(theta; real_c) - mean psi(theta; frozen_c and new_c)|^2``, differentiated
 with respect to the new images only (specification of other methods, sections 3.2 and 4).
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.methods.class_tasks import ClassImages, ClassMatch, equal_weights, union_parts
+from pdd_ray.methods.class_matching import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.models.compilation import compiled
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.methods.class_tasks import ClassTask
+    from pdd_ray.methods.class_matching import ClassTask
     from pdd_ray.models.plan import Shape
     from pdd_ray.models.registry import ModelSpec
 

@@ -1,4 +1,4 @@
-"""Distances of two gradients of the same network, given one tensor per parameter.
+"""Distances between two gradients of one network: the metrics of DC, DSA, IDC and DREAM.
 
 DC and DSA: specification of other methods, section 1.1; IDC and DREAM: section 3.2.
 """

@@ -1,4 +1,7 @@
-"""IDC as one stage of progressive distillation (specification of other methods, sections 3, 4)."""
+"""IDC, the distillation method: multi-formation images, matched with networks in training.
+
+Specification of other methods, sections 3 and 4.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,15 @@ import torch
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode, mix_initial
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.coasting import after_sweep, at_own_step
-from pdd_ray.methods.draws import distill_by_draws, drawn_model, outcome_of
+from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher
 from pdd_ray.methods.gradient_distance import idc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
 from pdd_ray.methods.initial import class_members, noise_images, random_real_images
 from pdd_ray.methods.shards import sharded
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.augmentation.cutmix import draw_cutmix
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.methods.gradient_matching import IdcSpec
     from pdd_ray.data.pixels import PixelTransform
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
-    from pdd_ray.methods.draws import DrawState
+    from pdd_ray.methods.drawn_networks import DrawState
     from pdd_ray.methods.shards import Matcher
     from pdd_ray.training.loop import Batches, Loss
 
@@ -194,24 +197,26 @@ class IdcStage:
     def __init__(self, spec: IdcSpec, inputs: StageInputs, real_batches: RealBatches) -> None:
         self.spec = spec
         self.inputs = inputs
-        self.canvas = canvas_of(inputs, spec)
+        self.stage_images = stage_images_of(inputs, spec)
         self._real_batches = real_batches
         self._real_training = RealTraining(spec, inputs)
         size = inputs.dataset.shape[1]
         rate = spec.image_rate(inputs.images_per_class, size, inputs.stage)
-        self._rates = rate * self.canvas.rates
-        self._matcher = create_matcher(spec, inputs, self.canvas.frozen, self.canvas.frozen_labels)
+        self._rates = rate * self.stage_images.rates
+        self._matcher = create_matcher(
+            spec, inputs, self.stage_images.frozen, self.stage_images.frozen_labels
+        )
 
     def distill(self, first: Tensor, partial: Partial, observer: Observer) -> StageOutcome:
         """Return the outcome for new images that start as ``first``, pixels [N, C, H, W]."""
-        start = self.canvas.first(first)
+        start = self.stage_images.first(first)
         with sharded(self._matcher, self.inputs.shards) as self._matcher:
             state = distill_by_draws(
                 self.spec.iterations, start, self._use, self.inputs, partial, observer
             )
         # Later stages clamp what they start from: what is saved is what they will be matched with.
         state.images = state.images.clamp(0, 1)
-        return outcome_of(state, self.canvas, self.inputs, self.spec.step_size)
+        return outcome_of(state, self.stage_images, self.inputs, self.spec.step_size)
 
     def _use(self, state: DrawState) -> dict[str, float]:
         """Make all updates with one network; return their mean loss over sweeps and classes."""
@@ -246,7 +251,7 @@ class IdcStage:
         """Update the images of every class once; return the mean loss of the classes, []."""
         real = self._real_batches.positions(theta, state.draw, sweep)
         momentum, coasting = self.spec.momentum, self.spec.coasting
-        labels, rates = self.canvas.labels, self._rates
+        labels, rates = self.stage_images.labels, self._rates
         images = state.images
         if coasting:
             images = at_own_step(images, state.momentum, labels, rates, momentum)
@@ -255,7 +260,7 @@ class IdcStage:
             for label, positions in enumerate(real)
         ]
         matches = self._matcher.match(theta, tasks)
-        gradient = self.canvas.gathered([match.gradient for match in matches])
+        gradient = self.stage_images.gathered([match.gradient for match in matches])
         if coasting:
             state.images, state.momentum = after_sweep(
                 state.images, gradient, state.momentum, labels, len(tasks), rates, momentum
@@ -265,11 +270,11 @@ class IdcStage:
         return torch.stack([match.loss for match in matches]).mean()
 
     def _task(self, label: int, real: Tensor, images: Tensor, draw: int, sweep: int) -> ClassTask:
-        inputs, members = self.inputs, self.canvas.members(label)
+        inputs, members = self.inputs, self.stage_images.members(label)
         source = generator(inputs.seed, "stage", inputs.stage, "match", draw, sweep, label)
         _, height, width = inputs.dataset.shape
-        frozen = int((self.canvas.frozen_labels == label).sum())
-        is_new = (members >= len(self.canvas.carried)).cpu().repeat(self.spec.factor**2)
+        frozen = int((self.stage_images.frozen_labels == label).sum())
+        is_new = (members >= len(self.stage_images.carried)).cpu().repeat(self.spec.factor**2)
         return ClassTask(
             label=label,
             real=real,

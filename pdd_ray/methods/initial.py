@@ -1,4 +1,4 @@
-"""The real images of each class, and the first images of a stage: some of these, or noise."""
+"""The images with which a stage starts, real ones or noise, and the real images of each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a network makes of images before its classifier, and the maps inside a ConvNet."""
+"""Features of networks: the embedding before the classifier, and the maps of a ConvNet's blocks."""
 
 from __future__ import annotations
 

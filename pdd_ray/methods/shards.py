@@ -1,4 +1,4 @@
-"""Class sharding: the classes of one update are spread over processes, with the same bytes."""
+"""Class sharding: the classes of one update spread over processes, with the same bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
+    from pdd_ray.methods.class_matching import ClassMatch, ClassTask
 
 P = ParamSpec("P")
 

@@ -1,4 +1,4 @@
-"""The start of soft labels: what experts say of images that they get right (DATM)."""
+"""The initial soft labels of MTT: logits of experts on images that they get right (DATM)."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pdd_ray.methods.base import Partial, StageInputs
 from pdd_ray.methods.tensorboard import StageWriter
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.registry import ModelSpec, read_network
-from pdd_ray.training.features import load_features
+from pdd_ray.training.expert_features import load_features
 from pdd_ray.training.scores import images_in_window, load_scores
 from pdd_ray.training.starts import random_start
 from pdd_ray.training.trajectories import load_parameters, open_trajectory
@@ -57,7 +57,8 @@ def run(context: StepContext) -> None:
     with StageWriter(context.tensorboard) as writer:
         writer.hyper_parameters(_hyper_parameters(context))
         observer = _Observer(context, writer, dataset, inputs.images_per_class, spec)
-        outcome = create_method(spec).distill(inputs, Partial(context.partial), observer)
+        partial = Partial(context.partial, context.seconds_between_saves)
+        outcome = create_method(spec).distill(inputs, partial, observer)
         observer.handed_on(outcome)
     union = extended(inputs.previous, outcome, dataset)
     union.save(context.output)
@@ -177,7 +178,7 @@ def _stage_inputs(context: StepContext, dataset: Dataset, spec: MethodSpec) -> S
             dataset.fingerprint,
             statistics=_statistics(dataset),
             domain=spec.pixel_domain,
-            factor=spec.formation,
+            factor=spec.multi_formation,
         )
     return StageInputs(
         dataset=dataset,

@@ -1,4 +1,4 @@
-"""The images that a stage optimises, beside those it only trains or matches together with."""
+"""The optimised and the frozen images of a stage, with their labels and learning rates."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class StageImages:
         return [(self.labels == label).nonzero().flatten() for label in range(classes)]
 
 
-def canvas_of(inputs: StageInputs, spec: DistillationSpec) -> StageImages:
-    """Return the canvas of stage ``inputs.stage`` under the switches of ``spec``."""
+def stage_images_of(inputs: StageInputs, spec: DistillationSpec) -> StageImages:
+    """Return what stage ``inputs.stage`` optimises and keeps frozen, as ``spec`` has it."""
     previous = inputs.previous
     new_labels = class_major_labels(inputs.dataset.num_classes, inputs.images_per_class)
     nothing = previous.up_to(0)

@@ -1,4 +1,4 @@
-"""TensorBoard event files of a stage, written into the store while the stage runs.
+"""The writer of a stage's TensorBoard event files, into the store while the stage runs.
 
 Every stage is a run of TensorBoard, and a quantity has the same tag in the runs of all methods::
 

@@ -1,4 +1,7 @@
-"""MTT as one stage of progressive distillation (specification, sections 5 and 6)."""
+"""MTT, the distillation method: segments of expert trajectories, matched by a student.
+
+Specification, sections 5 and 6.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.methods.base import Candidate, StageOutcome
 from pdd_ray.methods.initial import class_major_labels, first_images
-from pdd_ray.methods.iterates import validation_accuracy
-from pdd_ray.methods.matching import (
+from pdd_ray.methods.iterate_selection import validation_accuracy
+from pdd_ray.methods.soft_labels import soft_start
+from pdd_ray.methods.stage_images import stage_images_of
+from pdd_ray.methods.trajectory_loss import (
     InnerFunctions,
     MatchingGradient,
     Segment,
@@ -25,8 +30,6 @@ from pdd_ray.methods.matching import (
     matching_gradient,
     momentum_update,
 )
-from pdd_ray.methods.soft_labels import soft_start
-from pdd_ray.methods.stage_images import canvas_of
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.loop import PeriodicSave
@@ -143,7 +146,7 @@ class TrajectoryMatching:
         path = partial.folder / PARTIAL_FILE
         if path.exists():
             state.load(path)
-        save = PeriodicSave(lambda: state.save(path))
+        save = PeriodicSave(lambda: state.save(path), partial.seconds_between_saves)
         while True:
             if self._is_candidate(state.iteration):
                 stage.consider(state, observer)
@@ -195,10 +198,10 @@ class _Stage:
         self.inputs = inputs
         self.names = ("stage", inputs.stage)
         dataset = inputs.dataset
-        self.canvas = canvas_of(inputs, spec)
+        self.stage_images = stage_images_of(inputs, spec)
         self.new_labels = class_major_labels(dataset.num_classes, inputs.images_per_class)
-        self.labels = torch.cat([self.canvas.frozen_labels, self.canvas.labels])
-        self.frozen = self.canvas.frozen if len(self.canvas.frozen) else None
+        self.labels = torch.cat([self.stage_images.frozen_labels, self.stage_images.labels])
+        self.frozen = self.stage_images.frozen if len(self.stage_images.frozen) else None
         self.functions = _inner_functions(
             inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compile
         )
@@ -216,10 +219,10 @@ class _Stage:
         soft = None
         if self.spec.labels == "soft":
             new, soft = soft_start(inputs, new, names)
-            carried = inputs.previous.soft_labels if len(self.canvas.carried) else soft[:0]
+            carried = inputs.previous.soft_labels if len(self.stage_images.carried) else soft[:0]
             soft = torch.cat([carried, soft]).to(inputs.device)
         return MatchingState(
-            images=self.canvas.first(new.to(inputs.device)),
+            images=self.stage_images.first(new.to(inputs.device)),
             step_size=torch.tensor(self.spec.initial_step_size, device=inputs.device),
             soft_labels=soft,
         )
@@ -263,7 +266,9 @@ class _Stage:
             return
         candidate = state.candidate()
         with self._naming(state.iteration):
-            accuracy = validation_accuracy(candidate, self.canvas, self.inputs, self.spec.selection)
+            accuracy = validation_accuracy(
+                candidate, self.stage_images, self.inputs, self.spec.selection
+            )
         if accuracy > state.best_accuracy:
             state.best, state.best_accuracy = candidate, accuracy
             state.best_iteration = state.iteration
@@ -273,10 +278,10 @@ class _Stage:
 
     def outcome(self, state: MatchingState) -> StageOutcome:
         best = state.best or state.candidate()
-        previous, images = self.canvas.split(best.images)
+        previous, images = self.stage_images.split(best.images)
         previous_soft, soft = None, None
         if best.soft_labels is not None:
-            previous_soft, soft = self.canvas.split(best.soft_labels)
+            previous_soft, soft = self.stage_images.split(best.soft_labels)
         return StageOutcome(
             images=images,
             labels=self.new_labels,
@@ -312,17 +317,21 @@ class _Stage:
         if state.soft_labels is None:
             return self.labels
         previous = self.inputs.previous.soft_labels.to(state.soft_labels)
-        return torch.cat([previous[: len(self.canvas.frozen)], state.soft_labels])
+        return torch.cat([previous[: len(self.stage_images.frozen)], state.soft_labels])
 
     def _apply(self, state: MatchingState, result: MatchingGradient) -> None:
         spec = self.spec
         steps: dict[str, tuple[Tensor, float | Tensor, float]] = {
-            "images": (result.images, spec.image_learning_rate * self.canvas.rates, spec.momentum),
+            "images": (
+                result.images,
+                spec.image_learning_rate * self.stage_images.rates,
+                spec.momentum,
+            ),
             "step_size": (result.step_size, spec.step_size_learning_rate, spec.momentum),
         }
         if result.labels is not None:
-            gradient = result.labels[len(self.canvas.frozen) :]
-            rates = spec.label_learning_rate * self.canvas.rates.flatten(1)
+            gradient = result.labels[len(self.stage_images.frozen) :]
+            rates = spec.label_learning_rate * self.stage_images.rates.flatten(1)
             steps["soft_labels"] = (gradient, rates, spec.label_momentum)
         values = state.optimised()
         for name, (gradient, rate, momentum) in steps.items():

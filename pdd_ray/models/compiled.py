@@ -1,4 +1,7 @@
-"""A network's loss, compiled once per process and used by all networks of the same structure."""
+"""The mean cross-entropy as a function of a network's state, compiled once per process.
+
+All networks of the same structure share what is compiled.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,33 @@ if TYPE_CHECKING:
     from pdd_ray.models.plan import Shape
     from pdd_ray.models.registry import ModelSpec
 
+    StateLoss = Callable[[dict[str, Tensor], Tensor, Tensor], Tensor]
+
+
+def functional_loss(spec: ModelSpec, shape: Shape, num_classes: int) -> StateLoss:
+    """Return the mean cross-entropy as a function of parameters and buffers, images and labels.
+
+    Uncompiled it takes the time of calling the network, and gives the same bytes
+    (benchmarks/twins.py).
+
+    Args:
+        spec: Structure of the network.
+        shape: (C, H, W).
+        num_classes: Number of classes.
+    """
+    skeleton = create_model(spec, shape, num_classes, torch.Generator())
+
+    def loss(state: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
+        logits: Tensor = functional_call(skeleton, state, (images,))
+        return F.cross_entropy(logits, labels)
+
+    return loss
+
+
+def state_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the parameters and buffers of ``model`` by name, the tensors themselves."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
 
 @lru_cache
 def compiled_loss(
@@ -36,19 +66,11 @@ def compiled_loss(
         num_classes: Number of classes.
         batch_size: Images per batch.
     """
-    skeleton = create_model(spec, shape, num_classes, torch.Generator())
-
-    def loss(state: dict[str, Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        logits: Tensor = functional_call(skeleton, state, (images,))
-        return F.cross_entropy(logits, labels)
-
-    fast = compiled(loss)
+    eager = functional_loss(spec, shape, num_classes)
+    fast = compiled(eager)
 
     def loss_of(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        if len(labels) != batch_size:
-            return F.cross_entropy(model(images), labels)
-        return fast(
-            {**dict(model.named_parameters()), **dict(model.named_buffers())}, images, labels
-        )
+        loss = fast if len(labels) == batch_size else eager
+        return loss(state_of(model), images, labels)
 
     return loss_of

@@ -73,7 +73,7 @@ class Costs:
         Each of ``class_shards`` is a process with the data loaded, where the method has them.
         """
         method = self.spec.stage_method(stage)
-        decoded = method.formation**2
+        decoded = method.multi_formation**2
         per_class = self.spec.stages[stage - 1].images_per_class
         size = StageSize(per_class, self.classes, self._union(stage))
         memory = self._memory(
@@ -145,7 +145,7 @@ class Costs:
     def _union(self, stages: int) -> int:
         """Return the number of images of U_stages that networks train on."""
         stored = sum(entry.images_per_class for entry in self.spec.stages[:stages])
-        return self.classes * stored * self.spec.method.formation**2
+        return self.classes * stored * self.spec.method.multi_formation**2
 
     def _memory(self, batch: float, forward: float, processes: int = 1) -> float:
         """Estimate the memory of ``processes`` that compute on ``batch`` images each.

@@ -210,7 +210,7 @@ class DistillationContract(MethodContract):
         assert union.stages == 2
         assert begins_with(union, inputs.previous)
         if spec.pixel_domain == "unit":
-            ready = dataset().pixels.forward(decode(union.only(2).pixels, spec.formation))
+            ready = dataset().pixels.forward(decode(union.only(2).pixels, spec.multi_formation))
             assert torch.equal(union.only(2).images, ready)
             assert union.pixels.min() >= 0
             assert union.pixels.max() <= 1
@@ -228,12 +228,11 @@ class DistillationContract(MethodContract):
         assert not torch.equal(union.up_to(1).images, inputs.previous.images)
 
     def test_an_interrupted_stage_continues_to_the_same_bytes(
-        self, trajectories: list[Trajectory], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, trajectories: list[Trajectory], tmp_path: Path
     ) -> None:
         """A stage that was killed goes on where it was."""
         if not self.iterates:
             pytest.skip("it has nothing to continue")
-        monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
         spec = self.spec()
         inputs = second_stage(spec, trajectories, tmp_path)
         whole = distil(spec, inputs, tmp_path / "whole")
@@ -277,7 +276,7 @@ def inputs_of(spec: MethodTraits, trajectories: list[Trajectory], **changes: obj
     """Return the inputs of the first stage of one image per class, changed."""
     count = len(CLASSES) * PER_CLASS
     first = empty_set(
-        SHAPE, CLASSES, "normalise", "tiny", domain=spec.pixel_domain, factor=spec.formation
+        SHAPE, CLASSES, "normalise", "tiny", domain=spec.pixel_domain, factor=spec.multi_formation
     )
     values: dict[str, Any] = {
         "previous": first,
@@ -293,7 +292,8 @@ def distil(
 ) -> StageOutcome:
     """Return the stage that ``inputs`` gives; progress is saved in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    return create_method(spec).distill(inputs, Partial(folder), observer or Silent())
+    partial = Partial(folder, seconds_between_saves=0.0)
+    return create_method(spec).distill(inputs, partial, observer or Silent())
 
 
 def second_stage(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pdd_ray.configuration.training import SyntheticTrainingSpec
 from pdd_ray.core.seeding import generator
-from pdd_ray.core.steps import OnProgress, StepContext, no_progress
+from pdd_ray.core.steps import SECONDS_BETWEEN_SAVES, OnProgress, StepContext, no_progress
 from pdd_ray.data.dataset import Dataset, save_dataset
 from pdd_ray.data.multi_formation import decode, decode_labels
 from pdd_ray.data.pixels import Standardise
@@ -180,6 +180,7 @@ def step_context(
     config: Mapping[str, Any],
     inputs: Mapping[str, Path],
     progress: OnProgress = no_progress,
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
 ) -> StepContext:
     """Return what a step is given; it writes below ``folder``."""
     for name in ("output", "partial"):
@@ -195,6 +196,7 @@ def step_context(
         tensorboard=folder / "tb",
         device="cpu",
         progress=progress,
+        seconds_between_saves=seconds_between_saves,
     )
 
 

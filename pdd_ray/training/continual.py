@@ -1,4 +1,4 @@
-"""Class-incremental continual learning: a network on the memory after each phase of classes.
+"""The step of class-incremental learning: a network on the memory after each phase of classes.
 
 The memory holds the distilled sets of all phases so far; no real image of any phase is used
 (specification of other methods, section 10). Classes are numbered in the order in which they come.
@@ -6,12 +6,10 @@ The memory holds the distilled sets of all phases so far; no real image of any p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import TypeAdapter
 
 from pdd_ray.configuration.continual import ContinualSpec
 from pdd_ray.configuration.training import SyntheticTrainingSpec
@@ -21,28 +19,25 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.data.dataset import load_dataset, only_classes
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
-from pdd_ray.models.registry import ModelSpec
+from pdd_ray.models.registry import read_network
 from pdd_ray.training.evaluation import tested
 from pdd_ray.training.loop import (
-    PeriodicSave,
     TrainingState,
     learning_rates,
     mean_cross_entropy,
     recipe_batches,
     sgd_of,
-    train,
 )
+from pdd_ray.training.resumable import Part, Training, train_resumably
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from torch import Tensor, nn
 
     from pdd_ray.core.steps import StepContext
     from pdd_ray.data.synthetic_set import SyntheticSet
     from pdd_ray.training.loop import Loss
-
-_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
 def run(context: StepContext) -> None:
@@ -53,7 +48,6 @@ def run(context: StepContext) -> None:
     """
     config = context.config
     spec = ContinualSpec.model_validate(config["continual"])
-    training = SyntheticTrainingSpec.model_validate(config["training"])
     phase = config["phase"]
     order = [label for classes in config["classes"] for label in classes]
     seen = order[: phase * len(config["classes"][0])]
@@ -65,67 +59,37 @@ def run(context: StepContext) -> None:
     if "previous" in context.inputs:
         teacher = _continued(context, state, dataset.shape, outputs - len(sets[-1].classes))
         loss_of = distilling_loss(teacher, spec.temperature, spec.distillation_weight)
-    parts = range(1, sets[-1].stages + 1) if config["progressive"] else [sets[-1].stages]
-    rates = learning_rates(training, spec.learning_rate)
-    for number, stages in enumerate(parts):
-        images, targets = memory([*sets[:-1], sets[-1].up_to(stages)], outputs)
-        names = ("continual", config["network"], "phase", phase, "stage", stages)
-
-        def report(fraction: float, loss: float, before: int = number) -> None:
-            context.progress({"fraction": (before + fraction) / len(parts), "loss": loss})
-
-        part = _Part(images.to(context.device), targets.to(context.device), rates, names)
-        _train_part(context, state, part, training, loss_of, report)
+    _train_on_memory(context, state, sets, outputs, spec.learning_rate, loss_of)
     result = tested(state.model, dataset, spec.learning_rate)
     write_json(context.output / RESULT, result)
     state.buffers = None
     state.save(context.output / TRAINED_NETWORK)
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """What a network is trained on at once; ``names`` name its random stream and its progress."""
-
-    images: Tensor
-    targets: Tensor
-    rates: list[float]
-    names: tuple[str | int, ...]
-
-
-def _train_part(
+def _train_on_memory(
     context: StepContext,
     state: TrainingState,
-    part: _Part,
-    training: SyntheticTrainingSpec,
+    sets: Sequence[SyntheticSet],
+    outputs: int,
+    learning_rate: float,
     loss_of: Loss,
-    report: Callable[[float, float], None],
 ) -> None:
-    """Train on one part of the schedule, from its saved progress if it was interrupted."""
-    path = context.partial / f"stage{part.names[-1]}.safetensors"
-    state.epoch = 0
-    if not context.config["carry_momentum"]:
-        state.buffers = None
-    if path.exists():
-        state.load(path)
-    batches = recipe_batches(part.images, training, context.config["seed"], *part.names)
-    save = PeriodicSave(lambda: state.save(path))
-
-    def after_epoch(epoch: int, loss: float) -> None:
-        report(epoch / len(part.rates), loss)
-        save()
-
-    sgd = sgd_of(training)
-    train(
-        state,
-        part.images,
-        part.targets,
-        part.rates,
-        batches,
-        sgd,
-        loss_of=loss_of,
-        after_epoch=after_epoch,
-    )
-    state.save(path)  # a part that is done is not trained again
+    """Train on the memory; if it grows progressively, on one more stage of the last set at once."""
+    config = context.config
+    spec = SyntheticTrainingSpec.model_validate(config["training"])
+    last = sets[-1].stages
+    parts = range(1, last + 1) if config["progressive"] else [last]
+    rates = learning_rates(spec, learning_rate)
+    for number, stages in enumerate(parts):
+        images, targets = memory([*sets[:-1], sets[-1].up_to(stages)], outputs)
+        images, targets = images.to(context.device), targets.to(context.device)
+        names = ("continual", config["network"], "phase", config["phase"], "stage", stages)
+        batches = recipe_batches(images, spec, config["seed"], *names)
+        training = Training(images, targets, rates, batches, sgd_of(spec), loss_of)
+        state.epoch = 0
+        if not config["carry_momentum"]:
+            state.buffers = None
+        train_resumably(context, state, training, part=Part(number, len(parts)))
 
 
 def memory(sets: Sequence[SyntheticSet], outputs: int) -> tuple[Tensor, Tensor]:
@@ -175,7 +139,7 @@ def distilling_loss(teacher: nn.Module, temperature: float, weight: float) -> Lo
 def _network(context: StepContext, shape: tuple[int, int, int], outputs: int) -> nn.Module:
     """Return a fresh network; every phase draws its own weights."""
     config = context.config
-    spec = _MODEL.validate_python(config["model"])
+    spec = read_network(config["model"])
     names = ("continual", config["network"], "start", config["phase"])
     return create_model(spec, shape, outputs, generator(config["seed"], *names))
 

@@ -1,4 +1,4 @@
-"""Examples of a window of difficulty: the real images of a stage that goes from easy to hard."""
+"""The window of difficulty: which real images a stage of the easy-to-hard curriculum sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Evaluation: networks trained on distilled sets, one stage of one network per step.
+"""The evaluation steps: networks trained on distilled sets, or on all real images, and tested.
 
 Progressive evaluation trains one network on U_1, then U_2, ... (mode P of Table 3); each stage is a
 step that continues the network of the step before, so that longer evaluations share the work of
@@ -8,10 +8,9 @@ S_2, ...
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
+import torch
 
 from pdd_ray.configuration.training import FullDataSpec, SyntheticTrainingSpec
 from pdd_ray.core.artifact_files import RESULT, TRAINED_NETWORK, TRAINING_CURVE
@@ -20,24 +19,23 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
-from pdd_ray.models.registry import ModelSpec
+from pdd_ray.models.registry import read_network
 from pdd_ray.training.loop import (
-    PeriodicSave,
     TrainingState,
     accuracy,
     learning_rates,
     recipe_batches,
     sgd_of,
-    train,
 )
+from pdd_ray.training.resumable import Training, train_resumably
 
 if TYPE_CHECKING:
-    from torch import nn
+    from collections.abc import Mapping
+
+    from torch import Tensor, nn
 
     from pdd_ray.core.steps import StepContext
     from pdd_ray.data.dataset import Dataset
-
-_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
 def run(context: StepContext) -> None:
@@ -56,17 +54,12 @@ def run(context: StepContext) -> None:
     rates = learning_rates(training, step_size)
     names = ("evaluation", config["network"], "stage", union.stages)
     batches = recipe_batches(images, training, config["seed"], *names)
-    save = PeriodicSave(lambda: state.save(context.partial / TRAINED_NETWORK))
-
-    watch = _Watch(context, dataset, state.model, len(rates))
-
-    def after_epoch(epoch: int, loss: float) -> None:
-        context.progress({"fraction": epoch / len(rates), "loss": loss})
-        watch(epoch)
-        save()
-
-    train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)
-    _write_result(context, dataset, state.model, step_size, watch)
+    accuracies = _Accuracies(
+        dataset, state.model, len(rates), config.get("curve_points", 0), config.get("tests", 1)
+    )
+    on_set = Training(images, labels, rates, batches, sgd_of(training))
+    train_resumably(context, state, on_set, recorder=accuracies)
+    _write_result(context, dataset, state.model, step_size, accuracies)
     state.epoch = 0
     state.save(context.output / TRAINED_NETWORK)
 
@@ -84,75 +77,75 @@ def run_full(context: StepContext) -> None:
     rates = learning_rates(training, training.learning_rate)
     names = ("evaluation", config["network"], "full")
     batches = recipe_batches(images, training, config["seed"], *names)
-    save = PeriodicSave(lambda: state.save(context.partial / TRAINED_NETWORK))
-
-    def after_epoch(epoch: int, loss: float) -> None:
-        context.progress({"fraction": epoch / len(rates), "loss": loss})
-        save()
-
-    train(state, images, labels, rates, batches, sgd_of(training), after_epoch=after_epoch)
+    on_real = Training(images, labels, rates, batches, sgd_of(training))
+    train_resumably(context, state, on_real)
     _write_result(context, dataset, state.model, training.learning_rate)
 
 
 def _first_state(context: StepContext, dataset: Dataset) -> TrainingState:
-    """Return the state to start from: own progress, the stage before, or a fresh network."""
+    """Return the state to start from: that after the stage before, or a fresh network."""
     config = context.config
-    spec = _MODEL.validate_python(config["model"])
+    spec = read_network(config["model"])
     source = generator(config["seed"], "evaluation", config["network"], "start")
     model = create_model(spec, dataset.shape, dataset.num_classes, source)
     state = TrainingState(model.to(context.device))
-    partial = context.partial / TRAINED_NETWORK
-    if partial.exists():
-        state.load(partial)
-    elif "previous" in context.inputs:
+    if "previous" in context.inputs:
         state.load(context.inputs["previous"] / TRAINED_NETWORK)
         if not config["carry_momentum"]:
             state.buffers = None
     return state
 
 
-class _Watch:
-    """Looks at a network while it is trained, at evenly spaced epochs.
+class _Accuracies:
+    """Accuracies of a network while it is trained, at evenly spaced epochs.
 
-    Accuracy on the validation slice goes to a curve. Under the protocol of the original codes, the
-    best of several tests is kept, the last epoch's among them.
+    Those on the validation slice are a curve. Under the protocol of the original codes, the best of
+    several tests is kept, the last epoch's among them.
     """
 
     def __init__(
-        self, context: StepContext, dataset: Dataset, model: nn.Module, epochs: int
+        self, dataset: Dataset, model: nn.Module, epochs: int, curve_points: int, tests: int
     ) -> None:
         self._dataset = dataset
         self._model = model
-        self._path = context.partial / TRAINING_CURVE
-        self._seen = evenly_spaced(epochs, context.config.get("curve_points", 0))
-        self._tested = evenly_spaced(epochs, context.config.get("tests", 1))
-        self.points: dict[str, dict[str, float]] = {"validation_accuracy": {}, "test_accuracy": {}}
-        if self._path.exists():
-            self.points = json.loads(self._path.read_text(encoding="utf-8"))
+        self._validated = evenly_spaced(epochs, curve_points)
+        self._tested = evenly_spaced(epochs, tests) if tests > 1 else frozenset[int]()
+        self._found: dict[str, dict[int, float]] = {"validation": {}, "test": {}}
 
-    def __call__(self, epoch: int) -> None:
-        """Look after ``epoch`` epochs, if it is time."""
+    def after_epoch(self, epoch: int) -> None:
         data = self._dataset
-        if epoch in self._seen:
+        if epoch in self._validated:
             found = accuracy(self._model, data.validation_images, data.validation_labels)
-            self.points["validation_accuracy"][str(epoch)] = found
-        if epoch in self._tested and len(self._tested) > 1:
+            self._found["validation"][epoch] = found
+        if epoch in self._tested:
             found = accuracy(self._model, data.test_images, data.test_labels)
-            self.points["test_accuracy"][str(epoch)] = found
-        if any(str(epoch) in points for points in self.points.values()):
-            write_json(self._path, self.points)
+            self._found["test"][epoch] = found
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        epochs = {
+            f"{split}.epochs": torch.tensor([*v], dtype=torch.int64)
+            for split, v in self._found.items()
+        }
+        values = {
+            f"{split}.accuracies": torch.tensor([*v.values()], dtype=torch.float64)
+            for split, v in self._found.items()
+        }
+        return epochs | values
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        for split in self._found:
+            epochs, values = tensors[f"{split}.epochs"], tensors[f"{split}.accuracies"]
+            self._found[split] = dict(zip(map(int, epochs), values.tolist(), strict=True))
 
     @property
     def best_test(self) -> float | None:
         """The best of several tests; None if there is only that after the last epoch."""
-        return max(self.points["test_accuracy"].values(), default=None)
+        return max(self._found["test"].values(), default=None)
 
-    def curve(self) -> dict[str, list[float]] | None:
+    def curve(self) -> dict[str, list[int] | list[float]] | None:
         """Return epochs and accuracies on the validation slice, if they were asked for."""
-        points = self.points["validation_accuracy"]
-        if not points:
-            return None
-        return {"epochs": [int(e) for e in points], "validation_accuracy": list(points.values())}
+        found = self._found["validation"]
+        return {"epochs": [*found], "validation_accuracy": [*found.values()]} if found else None
 
 
 def evenly_spaced(epochs: int, points: int) -> frozenset[int]:
@@ -177,18 +170,18 @@ def _write_result(
     dataset: Dataset,
     model: nn.Module,
     step_size: float,
-    watch: _Watch | None = None,
+    accuracies: _Accuracies | None = None,
 ) -> None:
     """Write the accuracies after the last epoch; the only place that reads the test split.
 
     Under the protocol of the original codes the test accuracy is the best of several tests.
     """
     result = tested(model, dataset, step_size)
-    if watch and watch.best_test is not None:
+    if accuracies and accuracies.best_test is not None:
         result |= {
             "last_test_accuracy": result["test_accuracy"],
-            "test_accuracy": watch.best_test,
+            "test_accuracy": accuracies.best_test,
         }
     write_json(context.output / RESULT, result)
-    if watch and (curve := watch.curve()):
+    if accuracies and (curve := accuracies.curve()):
         write_json(context.output / TRAINING_CURVE, curve)

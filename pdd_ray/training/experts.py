@@ -1,4 +1,4 @@
-"""Experts: the transition to theta_i, and the trajectory on real data that sets out from it.
+"""The expert steps: transitions to theta_i, and trajectories on real data that set out from it.
 
 Expert e is one chain through all stages: theta_1 (random), theta_2 = training from theta_1 on U_1,
 theta_3 = training from theta_2 on U_2, ...; the trajectory of stage i is a side branch from theta_i
@@ -9,17 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
 from pdd_ray.configuration.training import ExpertSpec, SyntheticTrainingSpec
-from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.compiled import compiled_loss
 from pdd_ray.models.flat import FlatModel
-from pdd_ray.models.registry import ModelSpec
+from pdd_ray.models.registry import read_network
 from pdd_ray.training.loop import (
-    PeriodicSave,
     Sgd,
     TrainingState,
     learning_rates,
@@ -27,24 +23,20 @@ from pdd_ray.training.loop import (
     random_batches,
     recipe_batches,
     sgd_of,
-    train,
 )
+from pdd_ray.training.resumable import Training, train_resumably
 from pdd_ray.training.scores import images_in_window
 from pdd_ray.training.starts import random_start
 from pdd_ray.training.trajectories import load_parameters, save_parameters, save_trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Mapping
 
     from torch import Tensor, nn
 
     from pdd_ray.core.steps import StepContext
     from pdd_ray.data.dataset import Dataset
     from pdd_ray.training.loop import Loss
-
-STATE_FILE = "training.safetensors"
-SNAPSHOTS_FILE = "snapshots.safetensors"
-_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
 def run_start(context: StepContext) -> None:
@@ -61,13 +53,8 @@ def run_start(context: StepContext) -> None:
     rates = learning_rates(spec, union.step_size(union.stages))
     names = ("chain", config["chain"], "transition", union.stages)
     batches = recipe_batches(images, spec, config["seed"], *names)
-    sgd = sgd_of(spec)
-    state = TrainingState(model)
-    path = context.partial / STATE_FILE
-    if path.exists():
-        state.load(path)
-    save = PeriodicSave(lambda: state.save(path))
-    train(state, images, labels, rates, batches, sgd, after_epoch=_reporter(context, rates, save))
+    training = Training(images, labels, rates, batches, sgd_of(spec))
+    train_resumably(context, TrainingState(model), training)
     network = FlatModel(model)
     save_parameters(context.output, network.flatten(model), network)
 
@@ -85,83 +72,58 @@ def run_expert(context: StepContext) -> None:
         dataset, _ = images_in_window(dataset, context.inputs["scores"], config["window"])
     model = _start(context, dataset.shape, dataset.num_classes)
     network = FlatModel(model)
-    recorder = _Recorder(context, TrainingState(model), network)
+    snapshots = _Snapshots(model, network)
     names = ("chain", config["chain"], "expert", config["stage"])
     batches = random_batches(
         dataset.train_images, spec.batch_size, spec.augmentation, config["seed"], *names
     )
     rates = [spec.learning_rate] * config["epochs"]
-    report = _reporter(context, rates, recorder.save)
-
-    def after_epoch(epoch: int, loss: float) -> None:
-        recorder.snapshot()
-        report(epoch, loss)
-
-    train(
-        recorder.state,
+    training = Training(
         dataset.train_images,
         dataset.train_labels,
         rates,
         batches,
         Sgd(spec.momentum, spec.weight_decay),
-        loss_of=_loss(context, spec, dataset),
-        after_epoch=after_epoch,
+        _loss(context, spec, dataset),
     )
-    save_trajectory(context.output, recorder.snapshots, network, spec.storage)
+    train_resumably(context, TrainingState(model), training, recorder=snapshots)
+    save_trajectory(context.output, snapshots.taken, network, spec.storage)
 
 
 def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
     if not spec.compile:
         return mean_cross_entropy
-    model = _MODEL.validate_python(context.config["model"])
+    model = read_network(context.config["model"])
     return compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
 
 
-class _Recorder:
-    """Collects snapshots, and saves and restores them together with the training state."""
+class _Snapshots:
+    """The parameters of a network at the start and after every epoch, [P] each, on the CPU."""
 
-    def __init__(self, context: StepContext, state: TrainingState, network: FlatModel) -> None:
-        self.state = state
+    def __init__(self, model: nn.Module, network: FlatModel) -> None:
+        self._model = model
         self._network = network
-        self._state_path = context.partial / STATE_FILE
-        self._snapshots_path = context.partial / SNAPSHOTS_FILE
-        self.snapshots: list[Tensor] = []
-        if self._state_path.exists() and self._snapshots_path.exists():
-            self._restore()
-        else:
-            self.snapshot()
-        self.save = PeriodicSave(self._write)
+        self.taken: list[Tensor] = []
+        self._take()
 
-    def snapshot(self) -> None:
+    def after_epoch(self, epoch: int) -> None:
+        self._take()
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return {f"{epoch:05d}": value for epoch, value in enumerate(self.taken)}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.taken = [tensors[name] for name in sorted(tensors)]
+
+    def _take(self) -> None:
         """Copy the parameters: on a CPU ``detach().cpu()`` alone would alias the live network."""
-        self.snapshots.append(self._network.flatten(self.state.model).cpu())
-
-    def _write(self) -> None:
-        # The snapshots go first: a state without its snapshots could not be continued.
-        tensors = {f"{index:05d}": value for index, value in enumerate(self.snapshots)}
-        save_tensors(self._snapshots_path, tensors, {})
-        self.state.save(self._state_path)
-
-    def _restore(self) -> None:
-        self.state.load(self._state_path)
-        tensors, _ = load_tensors(self._snapshots_path)
-        self.snapshots = [tensors[name] for name in sorted(tensors)][: self.state.epoch + 1]
+        self.taken.append(self._network.flatten(self._model).cpu())
 
 
 def _start(context: StepContext, shape: tuple[int, int, int], num_classes: int) -> nn.Module:
     config = context.config
-    spec = _MODEL.validate_python(config["model"])
+    spec = read_network(config["model"])
     model = random_start(spec, shape, num_classes, config["seed"], config["chain"])
     if "start" in context.inputs:
         FlatModel(model).load(model, load_parameters(context.inputs["start"]))
     return model.to(context.device)
-
-
-def _reporter(
-    context: StepContext, rates: list[float], save: Callable[[], None]
-) -> Callable[[int, float], None]:
-    def after_epoch(epoch: int, loss: float) -> None:
-        context.progress({"fraction": epoch / len(rates), "loss": loss})
-        save()
-
-    return after_epoch

@@ -1,4 +1,4 @@
-"""Forgetting scores: how often an example that was classified correctly no longer is.
+"""Forgetting events, counted during a training, and the scores that follow from them.
 
 Toneva et al., 2019 (specification of other methods, section 9).
 """

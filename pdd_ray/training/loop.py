@@ -1,10 +1,10 @@
-"""The one supervised training loop; experts, transitions and evaluations call it."""
+"""The one training loop: state, SGD, learning rates, batches, periodic saving, test accuracy."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.training import SyntheticTrainingSpec
 
 TEST_BATCH = 256
-SECONDS_BETWEEN_SAVES = 20.0
 
 NOTHING = Augmentation(())
 
@@ -72,22 +71,23 @@ class TrainingState:
     buffers: list[Tensor] | None = None
     epoch: int = 0
 
-    def save(self, path: Path) -> None:
-        """Write the state to ``path``."""
+    def save(self, path: Path, recorded: Mapping[str, Tensor] | None = None) -> None:
+        """Write the state to ``path``, in one file with what was ``recorded`` beside it."""
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         for index, buffer in enumerate(self.buffers or []):
             tensors[f"buffer.{index:04d}"] = buffer
+        tensors |= {f"recorded.{name}": value for name, value in (recorded or {}).items()}
         save_tensors(path, tensors, {"epoch": self.epoch})
 
-    def load(self, path: Path) -> None:
-        """Take over the state that :meth:`save` wrote to ``path``."""
+    def load(self, path: Path) -> dict[str, Tensor]:
+        """Take over the state that :meth:`save` wrote to ``path``; return what was recorded."""
         tensors, metadata = load_tensors(path)
         device = next(self.model.parameters()).device
-        names = [name for name in tensors if name.startswith("model.")]
-        self.model.load_state_dict({name[len("model.") :]: tensors[name] for name in names})
-        buffers = sorted(name for name in tensors if name.startswith("buffer."))
-        self.buffers = [tensors[name].to(device) for name in buffers] or None
+        self.model.load_state_dict(_below("model.", tensors))
+        buffers = sorted(_below("buffer.", tensors).items())
+        self.buffers = [buffer.to(device) for _, buffer in buffers] or None
         self.epoch = int(metadata["epoch"])
+        return _below("recorded.", tensors)
 
 
 def reference_learning_rates(learning_rate: float, epochs: int) -> list[float]:
@@ -261,17 +261,27 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 class PeriodicSave:
-    """Saves at most once in :data:`SECONDS_BETWEEN_SAVES`; call it wherever saving is possible."""
+    """Saves at most once in so many ``seconds``; call it wherever saving is possible."""
 
-    def __init__(self, save: Callable[[], None]) -> None:
+    def __init__(self, save: Callable[[], None], seconds: float) -> None:
         self._save = save
+        self._seconds = seconds
         self._last = time.monotonic()
 
     def __call__(self) -> None:
         """Save if it is time."""
-        if time.monotonic() - self._last >= SECONDS_BETWEEN_SAVES:
+        if time.monotonic() - self._last >= self._seconds:
             self._save()
             self._last = time.monotonic()
+
+
+def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names begin with ``prefix``, without it."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _optimiser(

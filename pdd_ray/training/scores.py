@@ -1,4 +1,4 @@
-"""Forgetting scores of the real images, and the images that a window of them leaves.
+"""The step that makes forgetting scores of the real images, and the images in a window of them.
 
 For every presentation of a train image, once per epoch and before the update, it is noted whether
 the network gets it right; a forgetting event is a correct presentation followed by a wrong one
@@ -8,11 +8,11 @@ the network gets it right; a forgetting event is a correct presentation followed
 from __future__ import annotations
 
 import logging
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import TypeAdapter
 
 from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core.artifact_files import SCORE_SHARES, SCORES
@@ -21,20 +21,21 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.models.factory import create_model
-from pdd_ray.models.registry import ModelSpec
+from pdd_ray.models.registry import read_network
 from pdd_ray.training.difficulty import in_window
 from pdd_ray.training.forgetting import ForgettingCounter, cumulative_fractions
-from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
+from pdd_ray.training.loop import Sgd, TrainingState, random_batches
+from pdd_ray.training.resumable import Part, Training, train_resumably
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pdd_ray.core.steps import StepContext
     from pdd_ray.data.dataset import Dataset
-    from pdd_ray.training.loop import Batch
+    from pdd_ray.training.loop import Batch, Batches
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ BOUNDS = (3, 9, 15)
 """Scores below which shares are reported: those of the paper's Table 6."""
 DROPS = (0.3, 0.6, 0.8)
 """Parts of the training after which the learning rate falls to a fifth."""
-_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
 def run(context: StepContext) -> None:
@@ -112,40 +112,69 @@ def images_in_window(
 def _scores_of_run(
     context: StepContext, spec: ForgettingSpec, dataset: Dataset, number: int
 ) -> Tensor:
-    """Return the scores of one training, float32 [N].
-
-    The presentations are seen by a hook of the network, since the loss hides its logits.
-    """
-    model_spec = _MODEL.validate_python(context.config["model"])
+    """Return the scores of one training, float32 [N]."""
+    model_spec = read_network(context.config["model"])
     names = ("forgetting", number)
     seed = context.config["seed"]
     source = generator(seed, *names, "start")
     model = create_model(model_spec, dataset.shape, dataset.num_classes, source)
     model = model.to(context.device)
-    counter = ForgettingCounter(len(dataset.train_labels))
-    draw = random_batches(dataset.train_images, spec.batch_size, spec.augmentation, seed, *names)
-    shown: list[Tensor] = []
-
-    def batches(epoch: int) -> Iterable[Batch]:
-        for batch in draw(epoch):
-            shown[:] = [batch.indices]
-            yield batch
-
-    def observe(_model: object, _inputs: object, logits: Tensor) -> None:
-        truth = dataset.train_labels[shown[0].to(logits.device)]
-        counter.observe(shown[0], (logits.argmax(dim=1) == truth).cpu())
-
-    def after_epoch(epoch: int, loss: float) -> None:
-        fraction = (number + epoch / spec.epochs) / spec.runs
-        context.progress({"fraction": fraction, "loss": loss})
-
-    hook = model.register_forward_hook(observe)
+    images, labels = dataset.train_images, dataset.train_labels
+    presentations = _Presentations(
+        labels, random_batches(images, spec.batch_size, spec.augmentation, seed, *names)
+    )
     rates = [
         spec.learning_rate * 0.2 ** sum(epoch >= drop * spec.epochs for drop in DROPS)
         for epoch in range(spec.epochs)
     ]
     sgd = Sgd(spec.momentum, spec.weight_decay)
-    images, labels = dataset.train_images, dataset.train_labels
-    train(TrainingState(model), images, labels, rates, batches, sgd, after_epoch=after_epoch)
-    hook.remove()
-    return counter.scores(spec.epochs).float()
+    training = Training(images, labels, rates, presentations.batches, sgd)
+    part = Part(number, spec.runs)
+    with presentations.of(model):
+        train_resumably(context, TrainingState(model), training, recorder=presentations, part=part)
+    return presentations.counter.scores(spec.epochs).float()
+
+
+class _Presentations:
+    """Counts which images a network gets right whenever they are presented to it.
+
+    A hook of the network sees its logits, since the loss hides them.
+
+    Args:
+        labels: Classes of the train images, int64 [N].
+        draw: Gives the batches of an epoch.
+    """
+
+    def __init__(self, labels: Tensor, draw: Batches) -> None:
+        self.counter = ForgettingCounter(len(labels))
+        self._labels = labels
+        self._draw = draw
+        self._shown = torch.empty(0, dtype=torch.int64)
+
+    def batches(self, epoch: int) -> Iterable[Batch]:
+        """Give the batches of ``epoch``, and note which images the network gets next."""
+        for batch in self._draw(epoch):
+            self._shown = batch.indices
+            yield batch
+
+    @contextmanager
+    def of(self, model: nn.Module) -> Iterator[None]:
+        """Look at what ``model`` says."""
+        hook = model.register_forward_hook(self._observe)
+        try:
+            yield
+        finally:
+            hook.remove()
+
+    def _observe(self, _model: object, _inputs: object, logits: Tensor) -> None:
+        truth = self._labels[self._shown.to(self._labels.device)].to(logits.device)
+        self.counter.observe(self._shown, (logits.argmax(dim=1) == truth).cpu())
+
+    def after_epoch(self, epoch: int) -> None:
+        pass
+
+    def tensors(self) -> Mapping[str, Tensor]:
+        return self.counter.tensors()
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        self.counter = ForgettingCounter.restored(tensors)

@@ -1,4 +1,4 @@
-"""Starts: the parameters theta_i from which a chain of networks sets out in stage i."""
+"""The random initial network theta_1 of each chain of experts."""
 
 from __future__ import annotations
 

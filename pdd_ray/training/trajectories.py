@@ -1,4 +1,4 @@
-"""Trajectories: the parameters of one expert after every epoch, one file per expert."""
+"""Files of experts: trajectories (parameters after every epoch) and single parameter vectors."""
 
 from __future__ import annotations
 

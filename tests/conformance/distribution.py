@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pdd_ray.methods.cafe import CafeMatcher, CafeWeights, cafe_gradients, feature_distance
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.dm import ClassBatches, DmMatcher
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.trajectory_loss import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
+from pdd_ray.methods.class_matching import ClassMatch, ClassTask
 from pdd_ray.methods.dc import batch_norm_statistics
 from pdd_ray.methods.gradient_distance import GradientDistance, dc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.trajectory_loss import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec
@@ -34,9 +34,9 @@ def check_distance(vector: Vector) -> None:
         synthetic = [vector[f"syn.{index}"].requires_grad_() for index in range(count)]
         value = distance(synthetic, real)
         assert_output(vector, f"{name}.distance", value, bound)
-        slopes = torch.autograd.grad(value, synthetic, allow_unused=True)
-        for index, slope in enumerate(slopes):
-            got = torch.zeros_like(synthetic[index]) if slope is None else slope
+        derivatives = torch.autograd.grad(value, synthetic, allow_unused=True)
+        for index, derivative in enumerate(derivatives):
+            got = torch.zeros_like(synthetic[index]) if derivative is None else derivative
             assert_output(vector, f"{name}.grad.{index}", got, bound)
 
 

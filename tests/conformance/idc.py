@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from pdd_ray.data.pixels import Standardise
 from pdd_ray.interop.idc_convnet import idc_convnet_names
-from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
+from pdd_ray.methods.class_matching import ClassMatch, ClassTask
 from pdd_ray.methods.coasting import after_sweep, at_own_step
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher, squared_distance
 from pdd_ray.methods.gradient_distance import idc_distance

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pdd_ray.methods.matching import (
+from pdd_ray.methods.trajectory_loss import (
     Gradient,
     InnerFunctions,
     InnerStep,

@@ -20,7 +20,7 @@ from pdd_ray.methods.cafe import (
     image_learning_rate,
     spread,
 )
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.dm import ClassBatches
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -133,7 +133,7 @@ def test_gradient_equals_finite_differences(norm):
         for task in problem.tasks
     ]
     _, gradients = problem.gradients()
-    slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
+    derivative = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
     moved = []
     for step in (1e-6, -1e-6):
         tasks = [
@@ -141,7 +141,7 @@ def test_gradient_equals_finite_differences(norm):
             for task, direction in zip(problem.tasks, directions, strict=True)
         ]
         moved.append(float(problem.gradients(tasks)[0].total))
-    assert slope == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
+    assert derivative == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
 
 
 def test_features_of_classes_computed_apart_have_the_same_bytes():
@@ -152,8 +152,8 @@ def test_features_of_classes_computed_apart_have_the_same_bytes():
         for name in ("real", "synthetic"):
             pairs = zip(getattr(alone, name), getattr(part, name), strict=True)
             assert all(torch.equal(*pair) for pair in pairs)
-        slopes = tuple(torch.ones_like(value) for value in part.synthetic)
-        (gradient,) = problem.matcher.gradients(problem.theta, [task], [slopes])
+        d_means = tuple(torch.ones_like(value) for value in part.synthetic)
+        (gradient,) = problem.matcher.gradients(problem.theta, [task], [d_means])
         assert gradient.shape == task.images.shape
 
 
@@ -191,7 +191,9 @@ def test_spread_looks_at_a_full_window_only():
 def distill(folder, spec, observer=None, **changes):
     folder.mkdir(exist_ok=True)
     inputs = tiny.stage_inputs([], **{"images_per_class": 2, **changes})
-    return Cafe(spec).distill(inputs, Partial(folder), observer or tiny.Silent())
+    return Cafe(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or tiny.Silent()
+    )
 
 
 def test_loops_that_never_settle_end_at_their_bounds(tmp_path):
@@ -207,9 +209,7 @@ def test_loops_end_when_the_accuracy_has_settled_or_moved(tmp_path):
     assert settled["network_epochs"] == [3, 3, 3]
 
 
-def test_a_stopped_stage_continues_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
-
+def test_a_stopped_stage_continues_the_same_way(tmp_path):
     class Stops(tiny.Silent):
         def scalars(self, iteration, values):
             if iteration == 3:

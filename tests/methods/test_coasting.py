@@ -10,7 +10,7 @@ CLASSES = 4
 LABELS = torch.tensor([0, 2, 0, 1, 2, 3, 3])
 
 
-def slope(images):
+def gradient_of(images):
     """Return a gradient of each image that depends on the image."""
     return images.sin() + 0.1
 
@@ -22,7 +22,7 @@ def steps_per_class(images, sweeps, learning_rate, momentum):
     for _ in range(sweeps):
         for label in range(CLASSES):
             own = LABELS.eq(label)[:, None, None, None]
-            images.grad = torch.where(own, slope(images.detach()), 0.0)
+            images.grad = torch.where(own, gradient_of(images.detach()), 0.0)
             optimiser.step()
     return images.detach(), optimiser.state[images].get("momentum_buffer")
 
@@ -30,7 +30,7 @@ def steps_per_class(images, sweeps, learning_rate, momentum):
 def sweeps_at_once(images, sweeps, learning_rate, momentum):
     buffer = None
     for _ in range(sweeps):
-        gradient = slope(at_own_step(images, buffer, LABELS, learning_rate, momentum))
+        gradient = gradient_of(at_own_step(images, buffer, LABELS, learning_rate, momentum))
         images, buffer = after_sweep(
             images, gradient, buffer, LABELS, CLASSES, learning_rate, momentum
         )

@@ -13,7 +13,7 @@ from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.dc import Dc, batch_norm_statistics
-from pdd_ray.methods.draws import PARTIAL_FILE, drawn_network
+from pdd_ray.methods.drawn_networks import PARTIAL_FILE, drawn_network
 from pdd_ray.methods.initial import noise_images, random_real_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -48,7 +48,9 @@ def inputs_of(**changes):
 
 def distil(spec, inputs, folder, observer=None):
     folder.mkdir(exist_ok=True)
-    return Dc(spec).distill(inputs, Partial(folder), observer or Silent())
+    return Dc(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or Silent()
+    )
 
 
 def plain_distance(synthetic, real):
@@ -103,10 +105,13 @@ class PlainLoop:
         )
         frozen = self.frozen[self.frozen_labels == label]
         union = torch.cat([frozen, self.images[self.labels == label]])
-        sides = [self.slope(model, augmentation.apply(batch), label) for batch in (real, union)]
+        sides = [
+            self.parameter_gradient(model, augmentation.apply(batch), label)
+            for batch in (real, union)
+        ]
         return plain_distance(sides[1], [value.detach() for value in sides[0]])
 
-    def slope(self, model, images, label):
+    def parameter_gradient(self, model, images, label):
         loss = F.cross_entropy(model(images), torch.full((len(images),), label))
         return torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
 
@@ -171,8 +176,7 @@ def test_earlier_images_move_by_their_own_learning_rate(tmp_path):
     assert torch.allclose(moves[1], 0.1 * moves[0], atol=1e-6)
 
 
-def test_a_stopped_stage_continues_as_if_it_had_not_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
+def test_a_stopped_stage_continues_as_if_it_had_not_stopped(tmp_path):
     spec = DsaSpec(**{**SMALL, "iterations": 3})
     whole = distil(spec, inputs_of(), tmp_path / "whole")
 

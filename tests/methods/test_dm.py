@@ -11,9 +11,9 @@ from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.dm import ClassBatches, Dm, DmMatcher
-from pdd_ray.methods.draws import drawn_network
+from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.initial import noise_images
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -91,7 +91,7 @@ def test_gradient_equals_finite_differences(norm):
         for task in problem.tasks
     ]
     matches = problem.matcher.match(problem.theta, problem.tasks)
-    slope = sum(
+    derivative = sum(
         float((match.gradient * direction).sum())
         for match, direction in zip(matches, directions, strict=True)
     )
@@ -102,7 +102,7 @@ def test_gradient_equals_finite_differences(norm):
             for task, direction in zip(problem.tasks, directions, strict=True)
         ]
         moved.append(sum(float(m.loss) for m in problem.matcher.match(problem.theta, tasks)))
-    assert slope == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
+    assert derivative == pytest.approx((moved[0] - moved[1]) / 2e-6, rel=1e-5)
 
 
 def test_classes_computed_apart_in_a_copy_give_the_same_bytes():
@@ -136,7 +136,9 @@ def test_one_image_per_class_works_with_every_operation(operation):
 def distill(folder, spec=SPEC, observer=None, **changes):
     folder.mkdir(exist_ok=True)
     inputs = tiny.stage_inputs([], **{"images_per_class": 2, **changes})
-    return Dm(spec).distill(inputs, Partial(folder), observer or tiny.Silent())
+    return Dm(spec).distill(
+        inputs, Partial(folder, seconds_between_saves=0.0), observer or tiny.Silent()
+    )
 
 
 def test_the_first_stage_is_the_plain_loop(tmp_path):
@@ -169,9 +171,7 @@ def test_the_first_stage_is_the_plain_loop(tmp_path):
     assert outcome.curves["loss"][-1] == pytest.approx(float(loss.detach()), rel=1e-4)
 
 
-def test_a_stopped_stage_continues_the_same_way(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
-
+def test_a_stopped_stage_continues_the_same_way(tmp_path):
     class Stops(tiny.Silent):
         def scalars(self, iteration, values):
             if iteration == 3:

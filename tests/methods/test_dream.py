@@ -6,7 +6,7 @@ import torch
 from pdd_ray.configuration.methods.gradient_matching import DreamSpec, IdcSpec
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.draws import drawn_network
+from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.dream import Dream, RepresentativeBatches
 from pdd_ray.methods.idc import Idc, mixed
 from pdd_ray.methods.initial import class_members

@@ -83,8 +83,8 @@ def test_derivative_equals_finite_differences(metric):
     first, second = gradients("a"), gradients("b")
     direction = gradients("direction")
     leaves = [value.clone().requires_grad_() for value in first]
-    slopes = torch.autograd.grad(distance(leaves, second), leaves)
-    expected = sum(float((a * b).sum()) for a, b in zip(slopes, direction, strict=True))
+    derivatives = torch.autograd.grad(distance(leaves, second), leaves)
+    expected = sum(float((a * b).sum()) for a, b in zip(derivatives, direction, strict=True))
     step = 1e-6
     ends = [
         float(
@@ -101,15 +101,17 @@ def test_rows_of_zeros_have_a_finite_derivative(metric):
     zeros = [torch.zeros_like(value).requires_grad_() for value in gradients("a")]
     value = distance(zeros, gradients("b"))
     assert bool(value.isfinite())
-    for slope in torch.autograd.grad(value, zeros):
-        assert bool(slope.isfinite().all())
+    for derivative in torch.autograd.grad(value, zeros):
+        assert bool(derivative.isfinite().all())
 
 
 def test_the_norm_of_a_row_of_zeros_has_derivative_zero():
     target = torch.ones(1, 4, dtype=torch.float64)
     row = torch.zeros(1, 4, dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(GradientDistance("cos", matrices=True)([row], [target]), row)
-    assert torch.allclose(slope, -target / 1e-6, rtol=1e-12)
+    (derivative,) = torch.autograd.grad(
+        GradientDistance("cos", matrices=True)([row], [target]), row
+    )
+    assert torch.allclose(derivative, -target / 1e-6, rtol=1e-12)
 
 
 @pytest.mark.parametrize("metric", METRICS)

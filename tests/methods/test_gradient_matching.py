@@ -12,7 +12,7 @@ from torch.func import functional_call
 from pdd_ray.configuration.strategies import RULES
 from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode
-from pdd_ray.methods.class_tasks import ClassTask
+from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.gradient_distance import dc_distance, idc_distance
 from pdd_ray.methods.gradient_matching import GradientMatcher, as_they_are
 from pdd_ray.models.factory import create_model
@@ -93,13 +93,15 @@ class Problem:
         union = torch.cat([frozen, self.prepare(images)])
         if task.subsample is not None:
             union = union[task.subsample]
-        real = self.slope(task.augmentation.apply(self.real[task.real]), task.label, statistics)
-        synthetic = self.slope(task.augmentation.apply(union), task.label, statistics)
+        real = self.parameter_gradient(
+            task.augmentation.apply(self.real[task.real]), task.label, statistics
+        )
+        synthetic = self.parameter_gradient(task.augmentation.apply(union), task.label, statistics)
         loss = self.distance(synthetic, [value.detach() for value in real])
         (gradient,) = torch.autograd.grad(loss, images)
         return loss.detach(), gradient
 
-    def slope(self, images, label, statistics):
+    def parameter_gradient(self, images, label, statistics):
         parameters = dict(self.model.named_parameters())
         buffers = {name: value.clone() for name, value in self.model.named_buffers()}
         self.model.train(statistics is None)

@@ -14,8 +14,8 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.data.multi_formation import decode, decode_labels
 from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.class_tasks import ClassTask
-from pdd_ray.methods.draws import drawn_network
+from pdd_ray.methods.class_matching import ClassTask
+from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.feature_matching_idc import FeatureMatcher
 from pdd_ray.methods.idc import (
     DecodeAndPrepare,
@@ -27,7 +27,7 @@ from pdd_ray.methods.idc import (
     first_images,
 )
 from pdd_ray.methods.initial import class_members
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.testing.tiny import (
@@ -86,7 +86,7 @@ def first_stage(**changes):
 
 
 def distilled(spec, inputs, folder):
-    return Idc(spec).distill(inputs, Partial(folder), Silent())
+    return Idc(spec).distill(inputs, Partial(folder, seconds_between_saves=0.0), Silent())
 
 
 class PlainLoop:
@@ -94,7 +94,7 @@ class PlainLoop:
 
     def __init__(self, spec, inputs):
         self.spec, self.inputs = spec, inputs
-        self.canvas = canvas_of(inputs, spec)
+        self.stage_images = stage_images_of(inputs, spec)
         self.real_batches = ShuffledBatches(spec, inputs)
         self.training = RealTraining(spec, inputs)
         self.prepare = DecodeAndPrepare(spec.factor, inputs.dataset.pixels)
@@ -127,8 +127,8 @@ class PlainLoop:
             optimiser.step()
 
     def loss(self, images, positions, model, draw, sweep, label):
-        own = self.prepare(images[self.canvas.labels == label])
-        union = torch.cat([self.canvas.frozen[self.canvas.frozen_labels == label], own])
+        own = self.prepare(images[self.stage_images.labels == label])
+        union = torch.cat([self.stage_images.frozen[self.stage_images.frozen_labels == label], own])
         source = generator(
             self.inputs.seed, "stage", self.inputs.stage, "match", draw, sweep, label
         )
@@ -143,8 +143,8 @@ class PlainLoop:
         if self.spec.match == "features":
             target, mean = (model[:-1](side).mean(0) for side in both)
             return (mean - target.detach()).square().sum()
-        target, slope = (self.kernel_gradients(model, side, label) for side in both)
-        pairs = zip(slope, target, strict=True)
+        target, gradients = (self.kernel_gradients(model, side, label) for side in both)
+        pairs = zip(gradients, target, strict=True)
         return torch.stack([(a - b.detach()).square().sum() for a, b in pairs]).sum()
 
     def kernel_gradients(self, model, images, label):
@@ -190,8 +190,7 @@ def test_with_batch_norm_frozen_and_new_images_are_one_batch(match, tmp_path):
     torch.testing.assert_close(outcome.images, expected, rtol=0.0, atol=1e-4)
 
 
-def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path, monkeypatch):
-    monkeypatch.setattr("pdd_ray.training.loop.SECONDS_BETWEEN_SAVES", 0.0)
+def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path):
     spec = spec_of(iterations=3, coasting=True)
 
     class Stopping(Silent):
@@ -201,7 +200,7 @@ def test_a_stage_that_was_stopped_continues_to_the_same_images(tmp_path, monkeyp
 
     inputs = second_stage()
     with pytest.raises(InterruptionError):
-        Idc(spec).distill(inputs, Partial(tmp_path), Stopping())
+        Idc(spec).distill(inputs, Partial(tmp_path, seconds_between_saves=0.0), Stopping())
     assert list(tmp_path.iterdir())
     whole = tmp_path / "whole"
     whole.mkdir()
@@ -378,8 +377,8 @@ class TestMatchers:
             return float(matcher.match(theta, [moved])[0].loss)
 
         above, below = loss(task.images + step * direction), loss(task.images - step * direction)
-        slope = (above - below) / (2 * step)
-        assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-6)
+        derivative = (above - below) / (2 * step)
+        assert float((gradient * direction).sum()) == pytest.approx(derivative, rel=1e-6)
 
     @needs_compiler
     def test_dropped_images_have_no_part_in_batch_norm_when_compiled(self):
@@ -400,8 +399,10 @@ class TestMatchers:
     @pytest.mark.parametrize("match", ["gradient", "features"])
     def test_classes_can_be_split_over_processes(self, match):
         inputs = second_stage()
-        canvas = canvas_of(inputs, spec_of())
-        matcher = create_matcher(spec_of(match=match), inputs, canvas.frozen, canvas.frozen_labels)
+        stage_images = stage_images_of(inputs, spec_of())
+        matcher = create_matcher(
+            spec_of(match=match), inputs, stage_images.frozen, stage_images.frozen_labels
+        )
         images = first_images(spec_of(), inputs)
         tasks = [
             ClassTask(label, members[:4], images[label : label + 1], Augmentation(()))

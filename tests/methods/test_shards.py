@@ -16,7 +16,7 @@ from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
-from pdd_ray.methods.class_tasks import ClassMatch, ClassTask
+from pdd_ray.methods.class_matching import ClassMatch, ClassTask
 from pdd_ray.methods.dc import Dc
 from pdd_ray.methods.dm import Dm
 from pdd_ray.methods.dream import Dream

@@ -5,12 +5,12 @@ import torch
 
 from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
-from pdd_ray.methods import iterates, trajectory_matching
+from pdd_ray.methods import iterate_selection, trajectory_matching
 from pdd_ray.methods.base import Candidate, Partial
 from pdd_ray.methods.initial import random_real_images
-from pdd_ray.methods.iterates import validation_accuracy
-from pdd_ray.methods.matching import inner_steps
-from pdd_ray.methods.stage_images import canvas_of
+from pdd_ray.methods.iterate_selection import validation_accuracy
+from pdd_ray.methods.stage_images import stage_images_of
+from pdd_ray.methods.trajectory_loss import inner_steps
 from pdd_ray.methods.trajectory_matching import TrajectoryMatching
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.testing.tiny import (
@@ -54,7 +54,7 @@ def trajectories(tmp_path_factory):
 def distill(inputs, folder, observer=None, **changes):
     folder.mkdir(exist_ok=True)
     method = TrajectoryMatching(spec_of(**changes))
-    return method.distill(inputs, Partial(folder), observer or Silent())
+    return method.distill(inputs, Partial(folder, seconds_between_saves=0.0), observer or Silent())
 
 
 def assert_same(one, other):
@@ -114,10 +114,9 @@ def test_the_global_generator_is_not_touched(trajectories, tmp_path):
 
 
 @pytest.mark.parametrize("killed", [1, 3, 4, 7])
-def test_a_killed_stage_continues_to_the_same_outcome(trajectories, tmp_path, killed, monkeypatch):
+def test_a_killed_stage_continues_to_the_same_outcome(trajectories, tmp_path, killed):
     inputs = stage_inputs(trajectories, previous=union_of([1]))
     whole = distill(inputs, tmp_path / "whole")
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(InterruptionError):
         distill(inputs, tmp_path / "killed", Killing(killed))
     observer = Silent()
@@ -176,9 +175,9 @@ def test_validation_trains_networks_from_the_held_out_starts_on_what_is_matched(
         calls.append((FlatModel(state.model).flatten(state.model), *rest))
         return training.train(state, *rest)
 
-    monkeypatch.setattr(iterates, "train", record)
+    monkeypatch.setattr(iterate_selection, "train", record)
     accuracy = validation_accuracy(
-        Candidate(images, 0.05), canvas_of(inputs, spec), inputs, spec.selection
+        Candidate(images, 0.05), stage_images_of(inputs, spec), inputs, spec.selection
     )
     assert 0 < accuracy <= 1
     assert len(calls) == 2

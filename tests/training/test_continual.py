@@ -22,7 +22,6 @@ from pdd_ray.testing.tiny import (
     step_context,
     training_config,
 )
-from pdd_ray.training import loop as training
 from pdd_ray.training.continual import distilling_loss, memory, run
 from pdd_ray.training.evaluation import RESULT, TRAINED_NETWORK
 
@@ -71,7 +70,7 @@ def learn(folder, artifacts, phase, previous=None, progress=None, progressive=Tr
     inputs = {"data": artifacts["data"]}
     inputs |= {f"memory.{k}": artifacts[f"memory.{k}"] for k in range(1, phase + 1)}
     inputs |= {"previous": previous} if previous else {}
-    options = {"progress": progress} if progress else {}
+    options = {"progress": progress, "seconds_between_saves": 0.0} if progress else {}
     run(step_context(folder, config, inputs, **options))
     return folder / "output"
 
@@ -145,8 +144,7 @@ def test_a_fresh_network_does_not_depend_on_the_phase_before(tmp_path, artifacts
 
 
 @pytest.mark.parametrize("stop", [2, 7])
-def test_an_interrupted_phase_goes_on_with_the_same_bytes(tmp_path, artifacts, monkeypatch, stop):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_an_interrupted_phase_goes_on_with_the_same_bytes(tmp_path, artifacts, stop):
     first = learn(tmp_path / "first", artifacts, phase=1, protocol="B")
     whole = learn(tmp_path / "whole", artifacts, phase=2, previous=first, protocol="B")
     with pytest.raises(InterruptionError):
@@ -154,3 +152,17 @@ def test_an_interrupted_phase_goes_on_with_the_same_bytes(tmp_path, artifacts, m
     cut = learn(tmp_path / "cut", artifacts, phase=2, previous=first, protocol="B")
     assert (cut / TRAINED_NETWORK).read_bytes() == (whole / TRAINED_NETWORK).read_bytes()
     assert result_of(cut) == result_of(whole)
+
+
+def test_what_was_learned_of_a_phase_before_an_interruption_is_not_learned_again(
+    tmp_path, artifacts
+):
+    told = []
+    learn(tmp_path / "whole", artifacts, 2, progress=lambda seen: told.append(seen["fraction"]))
+    assert told[-1] == 1
+    stop = len(told) // 2 + 2  # in the second of its two trainings
+    with pytest.raises(InterruptionError):
+        learn(tmp_path / "cut", artifacts, 2, progress=interrupting(stop))
+    again = []
+    learn(tmp_path / "cut", artifacts, 2, progress=lambda seen: again.append(seen["fraction"]))
+    assert again == told[stop - 1 :]

@@ -22,7 +22,6 @@ from pdd_ray.testing.tiny import (
     training_config,
     union_of,
 )
-from pdd_ray.training import loop as training
 from pdd_ray.training.evaluation import (
     RESULT,
     TRAINED_NETWORK,
@@ -67,7 +66,7 @@ def config_of(subset="union", carry=True, model=MODEL, network=0, **changes):
 def evaluate(folder, artifacts, stage, previous=None, progress=None, **config):
     inputs = {"data": artifacts["data"], "stage": artifacts[f"stage{stage}"]}
     inputs |= {"previous": previous} if previous else {}
-    options = {"progress": progress} if progress else {}
+    options = {"progress": progress, "seconds_between_saves": 0.0} if progress else {}
     run(step_context(folder, config_of(**config), inputs, **options))
     return folder / "output"
 
@@ -151,10 +150,9 @@ def test_running_statistics_are_carried_from_stage_to_stage(artifacts, tmp_path,
     assert {int(count) for count in counts} == {2 * 1 + 2 * 3}  # passes times batches
 
 
-def test_a_killed_evaluation_continues_to_the_same_bytes(artifacts, tmp_path, monkeypatch):
+def test_a_killed_evaluation_continues_to_the_same_bytes(artifacts, tmp_path):
     first = evaluate(tmp_path / "first", artifacts, 1)
     whole = evaluate(tmp_path / "whole", artifacts, 2, first)
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
     with pytest.raises(InterruptionError):
         evaluate(tmp_path / "killed", artifacts, 2, first, interrupting(3))
     killed = evaluate(tmp_path / "killed", artifacts, 2, first)
@@ -193,7 +191,7 @@ def test_points_are_evenly_spaced_and_end_with_the_last_epoch(epochs, points, ex
 
 def with_changes(folder, artifacts, progress=None, **changes):
     inputs = {"data": artifacts["data"], "stage": artifacts["stage1"]}
-    options = {"progress": progress} if progress else {}
+    options = {"progress": progress, "seconds_between_saves": 0.0} if progress else {}
     context = step_context(folder, {**config_of(epochs=5), **changes}, inputs, **options)
     run(context)
     return folder / "output"
@@ -224,8 +222,7 @@ def test_the_original_protocol_reports_the_best_of_its_tests(tmp_path, artifacts
     assert result["validation_accuracy"] == 0.9
 
 
-def test_a_curve_survives_an_interruption(tmp_path, artifacts, monkeypatch):
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
+def test_a_curve_survives_an_interruption(tmp_path, artifacts):
     whole = with_changes(tmp_path / "whole", artifacts, curve_points=6)
     with pytest.raises(InterruptionError):
         with_changes(tmp_path / "cut", artifacts, interrupting(4), curve_points=6)

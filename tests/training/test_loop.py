@@ -9,11 +9,10 @@ import torch.nn.functional as F
 
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import NonFiniteLossError
-from pdd_ray.models.compiled import compiled_loss
+from pdd_ray.models.compiled import compiled_loss, functional_loss, state_of
 from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.models.networks.resnet import ResNetSpec
 from pdd_ray.testing.tiny import CLASSES, labelled_images, new_model
-from pdd_ray.training import loop as training
 from pdd_ray.training.loop import (
     Batch,
     PeriodicSave,
@@ -93,13 +92,13 @@ def test_given_buffers_are_carried_on():
     model.load_state_dict(_unflatten(model, before))
     loss = F.cross_entropy(model(IMAGES[:4]), LABELS[:4])
     expected = []
-    for value, old, slope in zip(
+    for value, old, gradient in zip(
         model.parameters(),
         momentum,
         torch.autograd.grad(loss, list(model.parameters())),
         strict=True,
     ):
-        expected.append((value - 0.05 * (0.9 * old + slope + 5e-4 * value)).reshape(-1))
+        expected.append((value - 0.05 * (0.9 * old + gradient + 5e-4 * value)).reshape(-1))
     # two ways of adding up the same float32 terms
     torch.testing.assert_close(flat(carried), torch.cat(expected).detach(), rtol=1e-5, atol=1e-6)
 
@@ -193,15 +192,33 @@ def test_evaluation_mode_is_used_for_batch_normalisation():
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-def test_saving_happens_when_enough_time_has_passed(monkeypatch):
+def test_saving_happens_when_enough_time_has_passed():
     saved = []
-    save = PeriodicSave(lambda: saved.append(1))
-    save()
-    assert not saved
-    monkeypatch.setattr(training, "SECONDS_BETWEEN_SAVES", 0.0)
-    save()
-    save()
-    assert len(saved) == 2
+    seldom = PeriodicSave(lambda: saved.append("seldom"), seconds=3600.0)
+    always = PeriodicSave(lambda: saved.append("always"), seconds=0.0)
+    for save in (seldom, always, seldom, always):
+        save()
+    assert saved == ["always", "always"]
+
+
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_the_functional_loss_trains_to_the_same_bytes(norm):
+    spec = ConvNetSpec(width=4, depth=1, norm=norm)
+    functional = functional_loss(spec, tuple(IMAGES.shape[1:]), len(CLASSES))
+    called, given = (TrainingState(new_model(spec)) for _ in range(2))
+    train(called, IMAGES, LABELS, [0.05] * 2, batches(), MOMENTUM)
+    train(
+        given,
+        IMAGES,
+        LABELS,
+        [0.05] * 2,
+        batches(),
+        MOMENTUM,
+        loss_of=lambda model, images, labels: functional(state_of(model), images, labels),
+    )
+    expected = called.model.state_dict()
+    for name, value in given.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
 
 
 @pytest.mark.slow

@@ -11,7 +11,16 @@ from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import save_tensors
 from pdd_ray.models.factory import create_model
-from pdd_ray.testing.tiny import CLASSES, MODEL, SHAPE, data_artifact, dataset, step_context
+from pdd_ray.testing.tiny import (
+    CLASSES,
+    MODEL,
+    SHAPE,
+    InterruptionError,
+    data_artifact,
+    dataset,
+    interrupting,
+    step_context,
+)
 from pdd_ray.training.loop import random_batches
 from pdd_ray.training.scores import SCORE_SHARES, SCORES, images_in_window, load_scores, run
 
@@ -22,7 +31,7 @@ SPEC = {"epochs": EPOCHS, "batch_size": 7, "learning_rate": 0.1}
 def context_of(folder, progress=None, seed=0, **changes):
     spec = ForgettingSpec.model_validate({**SPEC, **changes})
     config = {"forgetting": spec.to_json(), "model": MODEL.to_json(), "seed": seed}
-    options = {"progress": progress} if progress else {}
+    options = {"progress": progress, "seconds_between_saves": 0.0} if progress else {}
     inputs = {"data": data_artifact(folder / "data")}
     return step_context(folder, config, inputs, **options)
 
@@ -118,6 +127,20 @@ def test_progress_is_told_from_0_to_1_over_all_trainings(tmp_path):
     told = []
     run(context_of(tmp_path, progress=lambda values: told.append(values["fraction"]), runs=2))
     assert told == pytest.approx([k / (2 * EPOCHS) for k in range(1, 2 * EPOCHS + 1)])
+
+
+@pytest.mark.parametrize("killed", [1, 4, EPOCHS, EPOCHS + 1, EPOCHS + 3])
+def test_killed_trainings_continue_to_the_same_bytes(tmp_path, killed):
+    whole = context_of(tmp_path / "whole", runs=2)
+    run(whole)
+    with pytest.raises(InterruptionError):
+        run(context_of(tmp_path / "killed", interrupting(killed), runs=2))
+    told = []
+    again = context_of(tmp_path / "killed", lambda values: told.append(values["fraction"]), runs=2)
+    run(again)
+    assert told == pytest.approx([k / (2 * EPOCHS) for k in range(killed, 2 * EPOCHS + 1)])
+    for name in (SCORES, SCORE_SHARES):
+        assert (whole.output / name).read_bytes() == (again.output / name).read_bytes()
 
 
 # --- the window ----------------------------------------------------------------------------------

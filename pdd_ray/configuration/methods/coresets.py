@@ -24,7 +24,7 @@ class RandomCoresetSpec(CoresetSpec):
     name: Literal["random"] = "random"
     """The method."""
 
-    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:RandomCoreset"
+    code: ClassVar[str] = "pdd_ray.methods.coresets.coreset_methods:RandomCoreset"
 
 
 class HerdingSpec(CoresetSpec):
@@ -33,7 +33,7 @@ class HerdingSpec(CoresetSpec):
     name: Literal["herding"] = "herding"
     """The method."""
 
-    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:FeatureCoreset"
+    code: ClassVar[str] = "pdd_ray.methods.coresets.coreset_methods:FeatureCoreset"
     needs_features: ClassVar[bool] = True
 
 
@@ -43,7 +43,7 @@ class KCenterSpec(CoresetSpec):
     name: Literal["k_center"] = "k_center"
     """The method."""
 
-    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:FeatureCoreset"
+    code: ClassVar[str] = "pdd_ray.methods.coresets.coreset_methods:FeatureCoreset"
     needs_features: ClassVar[bool] = True
 
 
@@ -53,5 +53,5 @@ class ForgettingCoresetSpec(CoresetSpec):
     name: Literal["forgetting"] = "forgetting"
     """The method."""
 
-    code: ClassVar[str] = "pdd_ray.methods.coresets.methods:ForgettingCoreset"
+    code: ClassVar[str] = "pdd_ray.methods.coresets.coreset_methods:ForgettingCoreset"
     needs_scores: ClassVar[bool] = True

@@ -48,7 +48,7 @@ class DmSpec(BankedSpec):
 
     def forward_passes(self, size: StageSize) -> float:
         """Return the passes of one image update per network."""
-        new = size.images_per_class * self.formation**2
+        new = size.images_per_class * self.multi_formation**2
         update = self.real_batch_size + size.union_per_class + FORWARD_BACKWARD * new
         return self.iterations * size.classes * update
 

@@ -164,8 +164,8 @@ class IdcSpec(BankedSpec):
     _strategy = check_strategy_field("idc", "augmentation", "network_augmentation")
 
     @property
-    def formation(self) -> int:  # type: ignore[override]
-        """Multi-formation: a stored image stands for formation^2 images."""
+    def multi_formation(self) -> int:  # type: ignore[override]
+        """Multi-formation: a stored image stands for multi_formation^2 images."""
         return self.factor
 
     def problem_with(self, model: NetworkSpec) -> str | None:
@@ -174,7 +174,7 @@ class IdcSpec(BankedSpec):
 
     def forward_passes(self, size: StageSize) -> float:
         """Return the passes of the sweeps over the classes and of training on real images."""
-        new = size.images_per_class * self.formation**2
+        new = size.images_per_class * self.multi_formation**2
         real = FORWARD_BACKWARD * (self.real_batch_size + self.synthetic_batch_size)
         synthetic = DOUBLE_BACKWARD * min(new, self.synthetic_batch_size)
         sweep = size.classes * (real + synthetic)

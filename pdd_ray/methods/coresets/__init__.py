@@ -1,1 +1,1 @@
-"""Which examples to take: pure functions of features and scores."""
+"""Coreset selection: herding, k-center, forgetting, random, and DREAM's clustering."""

@@ -1,4 +1,4 @@
-"""Herding: examples whose mean follows the mean of their class."""
+"""Herding: the selection whose mean follows the mean of its class."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.methods.coresets.features import checked, distances, mean_of
+from pdd_ray.methods.coresets.feature_distances import checked, distances, mean_of
 
 if TYPE_CHECKING:
     from torch import Tensor

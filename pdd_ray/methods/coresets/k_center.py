@@ -1,4 +1,4 @@
-"""K-Center: examples that leave no other one far from all of them."""
+"""Greedy k-center: the selection that leaves no example far from all of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pdd_ray.methods.coresets.features import checked, distances, mean_of
+from pdd_ray.methods.coresets.feature_distances import checked, distances, mean_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,4 +1,4 @@
-"""Representative examples: the nearest ones to the centres of a k-means clustering.
+"""DREAM's selection: the examples nearest to the centres of a k-means clustering.
 
 DREAM selects real images of a class by them (specification of other methods, section 7).
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.methods.coresets.features import checked, distances
+from pdd_ray.methods.coresets.feature_distances import checked, distances
 
 if TYPE_CHECKING:
     from torch import Tensor

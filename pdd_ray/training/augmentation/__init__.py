@@ -1,1 +1,1 @@
-"""Differentiable augmentation."""
+"""Augmentations: differentiable siamese ones, those of DC's evaluation, CutMix."""

@@ -1,4 +1,4 @@
-"""CutMix: a box of each image is replaced by that of another (Yun et al. 2019), as IDC uses it."""
+"""CutMix as IDC uses it: a box of each image is replaced by that of another (Yun et al. 2019)."""
 
 import math
 from dataclasses import dataclass

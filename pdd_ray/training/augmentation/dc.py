@@ -1,4 +1,4 @@
-"""Augmentation with which DC evaluates: one operation per image (Zhao et al. 2021).
+"""The augmentation with which DC evaluates: one operation per image (Zhao et al. 2021).
 
 Formulas and constants: specification of other methods, section 1.3, and the conformance vectors
 of kind ``dc_augmentation``. What comes from outside of an image is the mean of the whole batch,

@@ -1,4 +1,4 @@
-"""The rules by which operations of a strategy are combined to the augmentation of a batch."""
+"""How operations of a strategy become the augmentation of a batch: the rules of DSA, DC and IDC."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Reading the pixels of images at whole positions that differ from image to image."""
+"""Shifted reading of images: pixels at whole positions that differ from image to image."""
 
 from torch import Tensor
 

@@ -5,7 +5,7 @@ import torch
 
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.seeding import generator
-from pdd_ray.methods.coresets.features import ROWS, distances, mean_of
+from pdd_ray.methods.coresets.feature_distances import ROWS, distances, mean_of
 from pdd_ray.methods.coresets.herding import herding
 from pdd_ray.methods.coresets.k_center import k_center
 

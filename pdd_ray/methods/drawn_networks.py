@@ -1,4 +1,4 @@
-"""The outer loop of methods that draw networks: state, resuming, and which network is drawn."""
+"""The outer loop of distillation over drawn networks: which is drawn, state, resuming, outcome."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.methods.base import StageOutcome
-from pdd_ray.methods.matching import momentum_update
+from pdd_ray.methods.trajectory_loss import momentum_update
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.loop import PeriodicSave
@@ -96,7 +96,7 @@ def distill_by_draws(
     path = partial.folder / PARTIAL_FILE
     if path.exists():
         state.load(path)
-    save = PeriodicSave(lambda: state.save(path))
+    save = PeriodicSave(lambda: state.save(path), partial.seconds_between_saves)
     picture = max(1, draws // PICTURES)
     while state.draw < draws:
         values = use(state)
@@ -114,14 +114,14 @@ def distill_by_draws(
 
 
 def outcome_of(
-    state: DrawState, canvas: StageImages, inputs: StageInputs, step_size: float
+    state: DrawState, stage_images: StageImages, inputs: StageInputs, step_size: float
 ) -> StageOutcome:
     """Return the outcome of a stage whose last iterate is handed on."""
-    previous, images = canvas.split(state.images)
+    previous, images = stage_images.split(state.images)
     loss = state.curves["loss"]
     return StageOutcome(
         images=images,
-        labels=canvas.labels[-_new(inputs) :].cpu(),
+        labels=stage_images.labels[-_new(inputs) :].cpu(),
         step_size=step_size,
         previous=previous,
         facts={"first_loss": loss[0], "last_loss": loss[-1]},

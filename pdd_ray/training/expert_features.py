@@ -1,30 +1,27 @@
-"""Features of the real images under a network that was trained on them, for coresets."""
+"""The step that embeds the real images by a trained expert, for coresets, and its reader."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import torch
-from pydantic import TypeAdapter
 
 from pdd_ray.core.artifact_files import FEATURES
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
-from pdd_ray.models.registry import ModelSpec
+from pdd_ray.models.registry import read_network
 from pdd_ray.training.trajectories import last_network, open_trajectory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from pdd_ray.core.steps import StepContext
 
 BATCH = 256
-_MODEL: TypeAdapter[ModelSpec] = TypeAdapter(ModelSpec)
 
 
-@torch.no_grad()
 def run(context: StepContext) -> None:
     """Embed the train images, unaugmented, by the last snapshot of an expert.
 
@@ -34,11 +31,16 @@ def run(context: StepContext) -> None:
     """
     dataset = load_dataset(context.inputs["data"], context.device)
     trajectory = open_trajectory(context.inputs["expert"])
-    spec = _MODEL.validate_python(context.config["model"])
+    spec = read_network(context.config["model"])
     model = last_network(trajectory, spec, dataset.train_images, dataset.num_classes)
-    embedding = model[:-1]
-    features = torch.cat([embedding(batch) for batch in dataset.train_images.split(BATCH)])
+    features = embedded(dataset.train_images, model[:-1])
     save_tensors(context.output / FEATURES, {"features": features.cpu()}, {})
+
+
+@torch.no_grad()
+def embedded(images: Tensor, embedding: nn.Module, batch_size: int = BATCH) -> Tensor:
+    """Return the features [N, D] of ``images`` [N, C, H, W], ``batch_size`` of them at once."""
+    return torch.cat([embedding(batch) for batch in images.split(batch_size)])
 
 
 def load_features(folder: Path) -> Tensor:

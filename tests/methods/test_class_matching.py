@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pdd_ray.methods.class_tasks import union_parts
+from pdd_ray.methods.class_matching import union_parts
 
 FROZEN = torch.tensor([1.0, 2.0, 4.0])[:, None, None, None]
 NEW = torch.tensor([8.0, 16.0])[:, None, None, None]

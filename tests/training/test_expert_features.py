@@ -3,12 +3,12 @@
 import pytest
 import torch
 
+from pdd_ray.core.artifact_files import FEATURES
 from pdd_ray.core.seeding import generator
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.testing.tiny import MODEL, data_artifact, dataset, experts, new_model, step_context
-from pdd_ray.training import features
-from pdd_ray.training.features import load_features, run
+from pdd_ray.training.expert_features import embedded, load_features, run
 from pdd_ray.training.loop import Sgd, TrainingState, random_batches, train
 from pdd_ray.training.trajectories import save_trajectory
 
@@ -43,16 +43,15 @@ def test_features_are_the_classifier_s_inputs_under_the_last_snapshot(made):
     assert not torch.equal(got, expected_under(expert.snapshots(0, 0)[0]))
 
 
-def test_they_do_not_depend_on_how_many_are_computed_at_once(made, monkeypatch):
-    _, make = made
-    together = load_features(make("together"))
-    monkeypatch.setattr(features, "BATCH", 7)
-    torch.testing.assert_close(load_features(make("split")), together)
+def test_they_do_not_depend_on_how_many_are_computed_at_once():
+    images, embedding = dataset().train_images, new_model()[:-1].eval()
+    together = embedded(images, embedding)
+    torch.testing.assert_close(embedded(images, embedding, batch_size=7), together)
 
 
 def test_they_have_the_same_bytes_again(made):
     _, make = made
-    one, other = ((make(name) / features.FEATURES).read_bytes() for name in ("one", "other"))
+    one, other = ((make(name) / FEATURES).read_bytes() for name in ("one", "other"))
     assert one == other
 
 

@@ -1,4 +1,4 @@
-"""Features of examples: their mean, their distances, and what a selection asks of them."""
+"""Means of feature vectors and distances between them, in float64, for coreset selection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selections of real images, in the same form as synthetic sets: coresets and a random baseline."""
+"""The coresets and the random baseline as distillation methods: real images are the new set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Choosing the iterate that a stage hands on: by validation accuracy of trained networks."""
+"""The score by which MTT chooses its iterate: validation accuracy of networks trained on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def validation_accuracy(
-    candidate: Candidate, canvas: StageImages, inputs: StageInputs, spec: IterateSelectionSpec
+    candidate: Candidate, stage_images: StageImages, inputs: StageInputs, spec: IterateSelectionSpec
 ) -> float:
     """Return the mean validation accuracy of networks trained on ``candidate`` and frozen images.
 
@@ -35,14 +35,14 @@ def validation_accuracy(
 
     Args:
         candidate: What is optimised, and step size.
-        canvas: Which images these are, and which are frozen.
+        stage_images: Which images these are, and which are frozen.
         inputs: The stage's inputs.
         spec: How networks are trained.
     """
-    images = torch.cat([canvas.frozen, candidate.images])
-    targets = torch.cat([canvas.frozen_labels, canvas.labels])
+    images = torch.cat([stage_images.frozen, candidate.images])
+    targets = torch.cat([stage_images.frozen_labels, stage_images.labels])
     if candidate.soft_labels is not None:
-        frozen = inputs.previous.soft_labels[: len(canvas.frozen)].to(candidate.soft_labels)
+        frozen = inputs.previous.soft_labels[: len(stage_images.frozen)].to(candidate.soft_labels)
         targets = torch.cat([frozen, candidate.soft_labels]).softmax(dim=1)
     rates = learning_rates(spec, candidate.step_size)
     dataset = inputs.dataset

@@ -8,7 +8,7 @@ import torch
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
-from pdd_ray.methods.matching import (
+from pdd_ray.methods.trajectory_loss import (
     InnerFunctions,
     InnerStep,
     Segment,

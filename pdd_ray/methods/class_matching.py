@@ -1,4 +1,4 @@
-"""What one class needs in one update of its images, and what comes of it."""
+"""The matching of one class in one update: what it needs, what comes of it, and its images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.training.augmentation.rules import Augmentation
 
-    Weighted = tuple[Tensor, Tensor]
+    ImagesAndWeights = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ def equal_weights(images: Tensor) -> Tensor:
 
 def union_parts(
     frozen: Tensor, new: Tensor, subsample: Tensor | None, *, together: bool, fixed_sizes: bool
-) -> tuple[Weighted, Weighted]:
+) -> tuple[ImagesAndWeights, ImagesAndWeights]:
     """Return the images that do not change and the others, each with their weights in the mean.
 
     The weighted sums of both parts add up to the mean over the images that are kept.
