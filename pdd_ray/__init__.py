@@ -29,12 +29,14 @@ if TYPE_CHECKING:
         table,
         write_report,
     )
+    from pdd_ray.api.keys import describe
 
 __version__ = VERSION
 __all__ = [
     "Plan",
     "RunResult",
     "config",
+    "describe",
     "load_set",
     "logs",
     "pictures",
@@ -49,8 +51,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - functions of several types
-    """Return a function of ``pdd_ray.api.functions``, which is imported when one is first used."""
+    """Return a function of ``pdd_ray.api``, of which a module is imported when it is first used."""
     if name not in __all__:
         msg = f"module 'pdd_ray' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(import_module("pdd_ray.api.functions"), name)
+    module = "keys" if name == "describe" else "functions"
+    return getattr(import_module(f"pdd_ray.api.{module}"), name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import json
 import re
 import shlex
 import sys
@@ -18,14 +17,14 @@ import torch
 import typer.main
 from pydantic import TypeAdapter
 
+from docs import defaults
 from pdd_ray.cli.main import app
+from pdd_ray.configuration.describe import describe, sections
 from pdd_ray.configuration.experiment import ResourcesSpec, StepResources
-from pdd_ray.configuration.load import load_collection, load_sweep, presets, resolved
+from pdd_ray.configuration.load import load_collection, presets
 from pdd_ray.configuration.methods import MethodSpec
-from pdd_ray.configuration.methods.base import DistillationSpec
 from pdd_ray.configuration.model import ConvNetSpec
 from pdd_ray.configuration.recipes import RECIPES
-from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core import errors
 from pdd_ray.core.operations import KINDS
 from pdd_ray.data.dataset import Dataset
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import ModuleType
 
-    from pdd_ray.core.identities import Json
+    from pdd_ray.configuration.describe import DescribedKey
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
@@ -168,21 +167,33 @@ def test_yaml_snippets_are_valid_sweeps(block: str, tmp_path: Path):
     load_collection(str(path))
 
 
-def test_the_list_of_defaults_is_complete_and_true(tmp_path: Path):
-    listed, plain = tmp_path / "listed.yaml", tmp_path / "plain.yaml"
-    listed.write_text(blocks(ROOT / "docs/sweeps.md", "yaml")[-1], encoding="utf-8")
-    plain.write_text("name: defaults\n", encoding="utf-8")
-    assert resolved(load_sweep(str(listed))) == resolved(load_sweep(str(plain)))
-    keys = set(re.findall(r"(\w+):", listed.read_text(encoding="utf-8")))
-    assert _keys(resolved(load_sweep(str(plain)))) <= keys
+PAGES = defaults.pages()
 
 
-def _keys(value: Json) -> set[str]:
-    if isinstance(value, list):
-        return set().union(*map(_keys, value))
-    if isinstance(value, dict):
-        return {*value, *set().union(*map(_keys, value.values()))}
-    return set()
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_tables_of_defaults_are_those_of_the_code(page: Path):
+    text = text_of(page)
+    assert defaults.with_current_tables(text) == text, "a table is stale: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_mark_of_a_table_of_defaults_is_understood(page: Path):
+    marks = re.findall(r"^<!-- (?:defaults|end)\b.*$", text_of(page), re.M)
+    assert len(marks) == 2 * len(defaults.described_keys(text_of(page)))
+
+
+def test_every_key_of_a_sweep_is_in_a_table_of_defaults():
+    listed = {row for page in PAGES for row in rows_of_defaults(page)}
+    missing = {key: set(describe(key).keys) - listed for key in sections()}
+    assert {key: rows for key, rows in missing.items() if rows} == {}
+
+
+def rows_of_defaults(page: Path) -> set[DescribedKey]:
+    """Return the rows of the generated tables of a page."""
+    found = set()
+    for key, other in defaults.described_keys(text_of(page)):
+        found |= set(describe(key).keys) - (set(describe(other).keys) if other else set())
+    return found
 
 
 def test_the_steps_of_the_architecture_are_all_kinds_of_steps():
@@ -244,10 +255,13 @@ def rows_of(text: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
 
 
-def settings_of(page: str) -> dict[str, str]:
-    """Return what a page of a method gives as the default of each setting."""
-    rows = [row for row in rows_of(text_of(METHOD_PAGES / page)) if len(row) >= 3]
-    return {row[0].strip("`"): row[1] for row in rows if re.fullmatch(r"`\w+`", row[0])}
+def settings_of(page: str) -> set[str]:
+    """Return the settings of which a page of a method has the original values."""
+    tables = re.findall(
+        r"^\| setting \| original \|.*\n\|[-|]+\n((?:\|.*\n)+)", text_of(METHOD_PAGES / page), re.M
+    )
+    cells = (row[0] for table in tables for row in rows_of(table))
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
 def listed_methods() -> dict[str, list[str]]:
@@ -257,14 +271,6 @@ def listed_methods() -> dict[str, list[str]]:
         if name := re.match(r"\[`(\w+)`\]\((\w+\.md)\)", row[0]):
             found[name[1]] = [name[2], *row[1:]]
     return found
-
-
-def names_value(cell: str, value: object) -> bool:
-    """Return whether ``cell`` has ``value`` in backticks, as YAML has it."""
-    shown = re.findall(r"`([^`]*)`", cell)
-    if isinstance(value, float):
-        return any(float(each) == value for each in shown if re.match(r"[\d.]", each))
-    return (value if isinstance(value, str) else json.dumps(value)) in shown
 
 
 def test_every_method_is_in_the_table_of_methods_with_its_recipe_and_needs():
@@ -280,28 +286,24 @@ def test_every_method_is_in_the_table_of_methods_with_its_recipe_and_needs():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_settings_of_every_method_are_listed_with_their_defaults(name: str):
-    spec = SPECS[name]
-    parents = [SPECS["dc"]] * (name == "dsa") + [SPECS["idc"]] * (name == "dream")
-    listed = settings_of("README.md") if issubclass(spec, DistillationSpec) else {}
-    for kind in (*parents, spec):
-        listed |= settings_of(listed_methods()[kind.model_fields["name"].default][0])
-    for setting, field in spec.model_fields.items():
-        if setting not in ("name", "selection"):
-            assert names_value(listed[setting], field.default), setting
+def test_the_page_of_a_method_has_its_settings_or_links_to_the_page_that_has(name: str):
+    page = METHOD_PAGES / listed_methods()[name][0]
+    parents = re.findall(r"^Those of \[\w+\]\((\w+\.md)#settings\)", text_of(page), re.M)
+    listed = {
+        row
+        for each in (page, *map(METHOD_PAGES.joinpath, parents))
+        for row in rows_of_defaults(each)
+    }
+    assert set(describe(f"method.{name}").keys) <= listed
 
 
-def test_the_settings_of_forgetting_scores_are_listed_with_their_defaults():
-    listed = settings_of("selections.md")
-    for setting, field in ForgettingSpec.model_fields.items():
-        assert names_value(listed[setting], field.default), setting
-
-
-def test_the_settings_of_every_page_exist():
-    for name, (page, *_) in listed_methods().items():
-        kinds = [SPECS[name], *([ForgettingSpec] if page == "selections.md" else [])]
-        known = {setting for kind in kinds for setting in kind.model_fields}
-        assert settings_of(page).keys() <= known
+def test_the_settings_with_original_values_exist():
+    pages = {page for page, *_ in listed_methods().values()}
+    assert settings_of("mtt.md") >= {"inner_steps", "gradient"}
+    for page in pages:
+        names = {name for name, (own, *_) in listed_methods().items() if own == page}
+        known = {key.name for name in names for key in describe(f"method.{name}").keys}
+        assert settings_of(page) <= known
 
 
 def test_the_table_of_recipes_is_true():
