@@ -148,8 +148,10 @@ def test_named_files_exist(document: Path):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_named_functions_exist(document: Path):
-    for module, name in re.findall(r"`((?:pdd_ray|analysis)(?:\.\w+)+):(\w+)`", text_of(document)):
-        tree = ast.parse(text_of(ROOT / f"{module.replace('.', '/')}.py"))
+    pattern = r"`((?:pdd_ray|pdd_analysis)(?:\.\w+)+):(\w+)`"
+    for module, name in re.findall(pattern, text_of(document)):
+        home = ROOT / "analysis" if module.startswith("pdd_analysis") else ROOT
+        tree = ast.parse(text_of(home / f"{module.replace('.', '/')}.py"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
