@@ -163,7 +163,7 @@ def _plain(value: Any) -> Json:  # noqa: ANN401 - any default
     if isinstance(value, BaseModel):
         name = name_of(type(value))
         changed = value.model_dump(mode="json", exclude_defaults=True)
-        return name if name and not changed else {**({"name": name} if name else {}), **changed}
+        return {**({"name": name} if name else {}), **changed}
     plain: Json = value
     return plain
 
@@ -176,13 +176,13 @@ def _allowed(annotation: Any, bounds: str = "") -> str:  # noqa: ANN401 - any an
     if origin is Literal:
         return " or ".join(f"`{inline(value)}`" for value in parts)
     if origin in (Union, UnionType):
-        return " or ".join(_allowed(part, bounds) for part in _null_last(parts))
+        return " or ".join(dict.fromkeys(_allowed(part, bounds) for part in _null_last(parts)))
     if origin is tuple:
         return f"[{', '.join('...' if part is ... else _allowed(part, bounds) for part in parts)}]"
     if origin is dict:
         return "mapping"
     if issubclass(annotation, BaseModel):
-        return f"`{name_of(annotation)}`" if name_of(annotation) else "mapping"
+        return "mapping with `name`" if name_of(annotation) else "mapping"
     numeric = bounds and annotation in (int, float)
     return _TYPES[annotation] + (f" {bounds}" if numeric else "")
 

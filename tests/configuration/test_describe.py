@@ -24,6 +24,8 @@ def test_a_key_has_its_default_what_it_may_be_and_its_docstring():
     assert described("data")["resize"].allowed == "[integer, integer] or `null`"
     assert described("method.idc")["match"].allowed == "`gradient` or `features`"
     assert described("evaluation")["epochs"].allowed == "integer or `paper`"
+    assert described("")["method"].allowed == "mapping with `name`"
+    assert described("evaluation")["models"].allowed == "[mapping with `name`, ...] or `null`"
     assert described("stages")["images_per_class"].default == REQUIRED
 
 
@@ -48,6 +50,17 @@ def test_defaults_are_those_that_a_sweep_gets():
         for name, each in described(key).items():
             if each.allowed.split(" or ")[0] != "mapping":
                 assert yaml.parse(each.default, name).plain() == values[key][name]
+
+
+def test_all_defaults_together_make_the_sweep_without_keys():
+    given = {
+        name: yaml.parse(each.default, name).plain()
+        for name, each in described("").items()
+        if each.default != REQUIRED
+    }
+    assert resolved(sweep_from({"name": "plain", **given})) == resolved(
+        sweep_from({"name": "plain"})
+    )
 
 
 @pytest.mark.parametrize("value", ["", "null", "1e5", "a b", 1e-5, None, True, [1, {"a": ["b"]}]])
