@@ -43,6 +43,8 @@ ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 METHOD_PAGES = ROOT / "docs/methods"
 DOCUMENTS = [*TEXTS, *sorted((ROOT / "docs").glob("*.md")), *sorted(METHOD_PAGES.glob("*.md"))]
+NAMING = [*DOCUMENTS, *sorted((ROOT / "docs/results").glob("*.md")), ROOT / "benchmarks/README.md"]
+"""Documents that name files; not all of them show commands that work anywhere."""
 FOLDERS = ("analysis", "benchmarks", "docs", "pdd_ray", "sweeps", "tests", ".ci")
 EXAMPLE = "pdd_ray/methods/class_means.py"
 """The file that docs/adding_a_method.md has its reader write."""
@@ -133,20 +135,34 @@ def test_shown_make_targets_exist():
     assert {"demo", "test"} <= shown <= targets
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
 def test_links_inside_the_repository_resolve(document: Path):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(document))
     local = [link for link in links if not link.startswith(("http://", "https://"))]
     assert [link for link in local if not (document.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
+def test_links_to_headings_resolve(document: Path):
+    links = re.findall(r"\]\(([^)#]*)#([^)]+)\)", text_of(document))
+    local = [(page, heading) for page, heading in links if not page.startswith("http")]
+    places = [(document.parent / page if page else document, heading) for page, heading in local]
+    assert [heading for page, heading in places if heading not in anchors(page)] == []
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what a link to a heading of a document ends in, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", text_of(document), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
 def test_named_files_exist(document: Path):
     named = re.findall(rf"`((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]*)`", text_of(document))
     assert [name for name in named if name != EXAMPLE and not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
 def test_named_functions_exist(document: Path):
     pattern = r"`((?:pdd_ray|pdd_analysis)(?:\.\w+)+):(\w+)`"
     for module, name in re.findall(pattern, text_of(document)):
