@@ -1,6 +1,7 @@
 # make demo     run the demonstration (about a minute on two cores, once installed)
 # make test     check formatting, lint, types, layers, and run the tests
 # make lint     the same without the tests
+# make docs     write the tables of defaults in the documentation from the code
 # make venv     install into .venv with what the tests need
 # make clean    remove .venv and caches; results are never touched
 #
@@ -8,7 +9,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint venv clean
+.PHONY: help demo test lint docs venv clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -29,6 +30,9 @@ lint: $(VENV)/.installed-dev
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs: $(VENV)/.installed-dev
+	@$(BIN)/python -m docs.defaults
 
 venv: $(VENV)/.installed-dev
 

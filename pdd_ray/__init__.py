@@ -30,6 +30,7 @@ from pdd_ray.core.version import VERSION
 
 if TYPE_CHECKING:
     import pdd_analysis as analysis
+    from pdd_ray.api.keys import describe
     from pdd_ray.api.logs import logs
     from pdd_ray.api.machine import doctor
     from pdd_ray.api.reading import load_set, pictures, plots, status, table, write_report
@@ -54,6 +55,7 @@ __all__ = [
     "StoreError",
     "analysis",
     "config",
+    "describe",
     "doctor",
     "load_set",
     "logs",
@@ -71,6 +73,7 @@ _HOMES = {
     "Plan": "running",
     "RunResult": "running",
     "config": "sweeps",
+    "describe": "keys",
     "doctor": "machine",
     "load_set": "reading",
     "logs": "logs",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shlex
 import textwrap
@@ -14,26 +13,31 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import typer.main
 
+from docs import defaults
 from pdd_ray.cli.main import app
+from pdd_ray.configuration.describe import describe, sections
 from pdd_ray.configuration.experiment import ResourcesSpec, StepResources
-from pdd_ray.configuration.load import load_collection, load_sweep, presets, resolved
-from pdd_ray.configuration.method import DistillationSpec
+from pdd_ray.configuration.load import load_collection, presets
 from pdd_ray.configuration.method_registry import METHODS
 from pdd_ray.configuration.recipes import RECIPES
-from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core import errors
 from pdd_ray.core.operations import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pdd_ray.core.identities import Json
+    from pdd_ray.configuration.describe import DescribedKey
 
 ROOT = Path(__file__).parents[1]
 TEXTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
 METHOD_PAGES = ROOT / "docs/methods"
-PAGES = ("docs", "docs/methods", "docs/extending")
-DOCUMENTS = [*TEXTS, *(path for page in PAGES for path in sorted((ROOT / page).glob("*.md")))]
+FOLDERS_OF_PAGES = ("docs", "docs/methods", "docs/extending")
+DOCUMENTS = [
+    *TEXTS,
+    *(path for folder in FOLDERS_OF_PAGES for path in sorted((ROOT / folder).glob("*.md"))),
+]
+NAMING = [*DOCUMENTS, *sorted((ROOT / "docs/results").glob("*.md")), ROOT / "benchmarks/README.md"]
+"""Documents that name files; not all of them show commands that work anywhere."""
 FOLDERS = ("analysis", "benchmarks", "docs", "pdd_ray", "sweeps", "tests", ".ci")
 EXAMPLE = "pdd_ray/training/diversity.py"
 """The file that docs/extending/step.md has its reader write."""
@@ -124,23 +128,39 @@ def test_shown_make_targets_exist():
     assert {"demo", "test"} <= shown <= targets
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
 def test_links_inside_the_repository_resolve(document: Path):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(document))
     local = [link for link in links if not link.startswith(("http://", "https://"))]
     assert [link for link in local if not (document.parent / link).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
+def test_links_to_headings_resolve(document: Path):
+    links = re.findall(r"\]\(([^)#]*)#([^)]+)\)", text_of(document))
+    local = [(page, heading) for page, heading in links if not page.startswith("http")]
+    places = [(document.parent / page if page else document, heading) for page, heading in local]
+    assert [heading for page, heading in places if heading not in anchors(page)] == []
+
+
+def anchors(document: Path) -> set[str]:
+    """Return what a link to a heading of a document ends in, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.+)$", text_of(document), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
 def test_named_files_exist(document: Path):
     named = re.findall(rf"`((?:{'|'.join(map(re.escape, FOLDERS))})/[\w./-]*)`", text_of(document))
     assert [name for name in named if name != EXAMPLE and not (ROOT / name).exists()] == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", NAMING, ids=lambda path: path.name)
 def test_named_functions_exist(document: Path):
-    for module, name in re.findall(r"`((?:pdd_ray|analysis)(?:\.\w+)+):(\w+)`", text_of(document)):
-        tree = ast.parse(text_of(ROOT / f"{module.replace('.', '/')}.py"))
+    pattern = r"`((?:pdd_ray|pdd_analysis)(?:\.\w+)+):(\w+)`"
+    for module, name in re.findall(pattern, text_of(document)):
+        home = ROOT / "analysis" if module.startswith("pdd_analysis") else ROOT
+        tree = ast.parse(text_of(home / f"{module.replace('.', '/')}.py"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
@@ -158,21 +178,33 @@ def test_yaml_snippets_are_valid_sweeps(block: str, tmp_path: Path):
     load_collection(str(path))
 
 
-def test_the_list_of_defaults_is_complete_and_true(tmp_path: Path):
-    listed, plain = tmp_path / "listed.yaml", tmp_path / "plain.yaml"
-    listed.write_text(blocks(ROOT / "docs/sweeps.md", "yaml")[-1], encoding="utf-8")
-    plain.write_text("name: defaults\n", encoding="utf-8")
-    assert resolved(load_sweep(str(listed)).spec) == resolved(load_sweep(str(plain)).spec)
-    keys = set(re.findall(r"(\w+):", listed.read_text(encoding="utf-8")))
-    assert _keys(resolved(load_sweep(str(plain)).spec)) <= keys
+PAGES = defaults.pages()
 
 
-def _keys(value: Json) -> set[str]:
-    if isinstance(value, list):
-        return set().union(*map(_keys, value))
-    if isinstance(value, dict):
-        return {*value, *set().union(*map(_keys, value.values()))}
-    return set()
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_tables_of_defaults_are_those_of_the_code(page: Path):
+    text = text_of(page)
+    assert defaults.with_current_tables(text) == text, "a table is stale: make docs"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_mark_of_a_table_of_defaults_is_understood(page: Path):
+    marks = re.findall(r"^<!-- (?:defaults|end)\b.*$", text_of(page), re.M)
+    assert len(marks) == 2 * len(defaults.described_keys(text_of(page)))
+
+
+def test_every_key_of_a_sweep_is_in_a_table_of_defaults():
+    listed = {row for page in PAGES for row in rows_of_defaults(page)}
+    missing = {key: set(describe(key).keys) - listed for key in sections()}
+    assert {key: rows for key, rows in missing.items() if rows} == {}
+
+
+def rows_of_defaults(page: Path) -> set[DescribedKey]:
+    """Return the rows of the generated tables of a page."""
+    found = set()
+    for key, other in defaults.described_keys(text_of(page)):
+        found |= set(describe(key).keys) - (set(describe(other).keys) if other else set())
+    return found
 
 
 def test_the_steps_of_the_architecture_are_all_kinds_of_steps():
@@ -234,10 +266,13 @@ def rows_of(text: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
 
 
-def settings_of(page: str) -> dict[str, str]:
-    """Return what a page of a method gives as the default of each setting."""
-    rows = [row for row in rows_of(text_of(METHOD_PAGES / page)) if len(row) >= 3]
-    return {row[0].strip("`"): row[1] for row in rows if re.fullmatch(r"`\w+`", row[0])}
+def settings_of(page: str) -> set[str]:
+    """Return the settings of which a page of a method has the original values."""
+    tables = re.findall(
+        r"^\| setting \| original \|.*\n\|[-|]+\n((?:\|.*\n)+)", text_of(METHOD_PAGES / page), re.M
+    )
+    cells = (row[0] for table in tables for row in rows_of(table))
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
 def listed_methods() -> dict[str, list[str]]:
@@ -247,14 +282,6 @@ def listed_methods() -> dict[str, list[str]]:
         if name := re.match(r"\[`(\w+)`\]\((\w+\.md)\)", row[0]):
             found[name[1]] = [name[2], *row[1:]]
     return found
-
-
-def names_value(cell: str, value: object) -> bool:
-    """Return whether ``cell`` has ``value`` in backticks, as YAML has it."""
-    shown = re.findall(r"`([^`]*)`", cell)
-    if isinstance(value, float):
-        return any(float(each) == value for each in shown if re.match(r"[\d.]", each))
-    return (value if isinstance(value, str) else json.dumps(value)) in shown
 
 
 def test_every_method_is_in_the_table_of_methods_with_its_recipe_and_needs():
@@ -270,28 +297,24 @@ def test_every_method_is_in_the_table_of_methods_with_its_recipe_and_needs():
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_settings_of_every_method_are_listed_with_their_defaults(name: str):
-    spec = SPECS[name]
-    parents = [SPECS["dc"]] * (name == "dsa") + [SPECS["idc"]] * (name == "dream")
-    listed = settings_of("README.md") if issubclass(spec, DistillationSpec) else {}
-    for kind in (*parents, spec):
-        listed |= settings_of(listed_methods()[kind.model_fields["name"].default][0])
-    for setting, field in spec.model_fields.items():
-        if setting not in ("name", "selection"):
-            assert names_value(listed[setting], field.default), setting
+def test_the_page_of_a_method_has_its_settings_or_links_to_the_page_that_has(name: str):
+    page = METHOD_PAGES / listed_methods()[name][0]
+    parents = re.findall(r"^Those of \[\w+\]\((\w+\.md)#settings\)", text_of(page), re.M)
+    listed = {
+        row
+        for each in (page, *map(METHOD_PAGES.joinpath, parents))
+        for row in rows_of_defaults(each)
+    }
+    assert set(describe(f"method.{name}").keys) <= listed
 
 
-def test_the_settings_of_forgetting_scores_are_listed_with_their_defaults():
-    listed = settings_of("selections.md")
-    for setting, field in ForgettingSpec.model_fields.items():
-        assert names_value(listed[setting], field.default), setting
-
-
-def test_the_settings_of_every_page_exist():
-    for name, (page, *_) in listed_methods().items():
-        kinds = [SPECS[name], *([ForgettingSpec] if page == "selections.md" else [])]
-        known = {setting for kind in kinds for setting in kind.model_fields}
-        assert settings_of(page).keys() <= known
+def test_the_settings_with_original_values_exist():
+    pages = {page for page, *_ in listed_methods().values()}
+    assert settings_of("mtt.md") >= {"inner_steps", "gradient"}
+    for page in pages:
+        names = {name for name, (own, *_) in listed_methods().items() if own == page}
+        known = {key.name for name in names for key in describe(f"method.{name}").keys}
+        assert settings_of(page) <= known
 
 
 def test_the_table_of_recipes_is_true():

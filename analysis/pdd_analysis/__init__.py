@@ -22,6 +22,6 @@ _HOMES = {
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - functions of several types
     """Return a function of the package; its module is imported when it is first used."""
     if name not in _HOMES:
-        msg = f"module 'analysis' has no attribute {name!r}"
+        msg = f"module 'pdd_analysis' has no attribute {name!r}"
         raise AttributeError(msg)
     return getattr(import_module(_HOMES[name]), name)

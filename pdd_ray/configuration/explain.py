@@ -178,7 +178,7 @@ def key_paths(kind: type[BaseModel], prefix: str = "") -> list[str]:
     paths: dict[str, None] = {}
     for name, field in kind.model_fields.items():
         paths[prefix + name] = None
-        for child in _models_in(field.annotation):
+        for child in models_in(field.annotation):
             paths.update(dict.fromkeys(key_paths(child, f"{prefix}{name}.")))
     return list(paths)
 
@@ -187,24 +187,25 @@ def _fields_at(kind: type[BaseModel], location: Location) -> list[str]:
     models: list[type[BaseModel]] = [kind]
     for segment in location:
         if isinstance(segment, str):
-            models = list(_models_below(models, segment))
+            models = list(models_below(models, segment))
     if location and location[-1] == "stages":
         models = [EqualStagesSpec]
     return list(dict.fromkeys(name for model in models for name in model.model_fields))
 
 
-def _models_below(models: list[type[BaseModel]], segment: str) -> Iterator[type[BaseModel]]:
+def models_below(models: list[type[BaseModel]], segment: str) -> Iterator[type[BaseModel]]:
     """Yield the models of the key ``segment``, or the member of a union that it names."""
     for model in models:
         name = model.model_fields.get("name")
         if segment in model.model_fields:
-            yield from _models_in(model.model_fields[segment].annotation)
+            yield from models_in(model.model_fields[segment].annotation)
         elif name is not None and name.default == segment:
             yield model
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401 - any annotation
+    """Yield the specifications that a value of ``annotation`` may be, or may hold."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
     for part in get_args(annotation):
-        yield from _models_in(part)
+        yield from models_in(part)
