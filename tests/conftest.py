@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Nothing here depends on the time that the machine happens to take.
+hypothesis.settings.register_profile("pdd_ray", deadline=None)
+hypothesis.settings.load_profile("pdd_ray")
 
 # Small problems are slower on several threads, and much slower where others compute too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -12,6 +12,7 @@ from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
 from tests.runtime.builders import make_step
+from tests.runtime.graphs import graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -201,26 +202,6 @@ def test_more_machines_are_used_when_they_come():
 def test_a_growing_cluster_is_asked_for_more_than_it_has():
     steps = [make_step(str(number), resources=Resources(gpus=1)) for number in range(9)]
     assert len(schedule(steps).launch(ElasticCapacity(5))) == 5
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> list[Step]:
-    steps: list[Step] = []
-    for number in range(draw(st.integers(1, 12))):
-        inputs = draw(st.sets(st.sampled_from(range(number)), max_size=3)) if number else set()
-        steps.append(
-            make_step(
-                str(number),
-                [steps[index] for index in sorted(inputs)],
-                runs_as=draw(st.sampled_from(["task", "trial"])),
-                resources=Resources(
-                    cpus=draw(st.sampled_from([0.5, 1.0, 2.0])),
-                    gpus=draw(st.sampled_from([0.0, 0.25, 1.0])),
-                ),
-                operations=draw(st.sampled_from([0.0, 1.0, 5.0])),
-            )
-        )
-    return steps
 
 
 @given(steps=graphs(), failing=st.sets(st.integers(0, 11).map(str)), max_trials=st.integers(1, 3))
