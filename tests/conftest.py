@@ -26,8 +26,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what uses Ray in one process of pytest-xdist, and begin with it: it takes longest."""
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    """Begin with what uses Ray: it takes longest, and much of it is waiting."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)

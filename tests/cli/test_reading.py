@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pdd_ray import __version__
-from pdd_ray.cli import doctor, status, tensorboard
+from pdd_ray.cli import doctor, tensorboard
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.store import Store
 from pdd_ray.results.saved_sweeps import StepState, find_step, read_status
@@ -107,10 +107,7 @@ def test_an_ambiguous_step_lists_what_it_could_be(folder: Path, cli: Callable[..
     assert cli("logs", "nope").err.startswith("error: no step 'nope' in the store")
 
 
-def test_a_followed_log_is_shown_until_the_step_ends(
-    folder: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(status, "POLL_SECONDS", 0.01)
+def test_a_followed_log_is_shown_until_the_step_ends(folder: Path, cli: Callable[..., Ended]):
     store = Store(folder / "store")
     step = find_step("pdd/seed0/stage2", store)
     artifact = store.set_aside(step.key)

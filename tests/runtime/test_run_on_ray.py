@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -182,6 +183,13 @@ def test_a_second_ctrl_c_ends_it_at_once(store: Store, folder: Path):
 
     with pytest.raises(KeyboardInterrupt):
         run([step], store, Reacting(twice))
+
+
+def test_the_environment_and_the_log_handlers_are_as_before(store: Store):
+    environment, handlers = dict(os.environ), list(logging.getLogger("ray").handlers)
+    assert run_on_ray([make_step("only")], store, RunOptions(), NoDisplay()).complete
+    assert dict(os.environ) == environment
+    assert logging.getLogger("ray").handlers == handlers
 
 
 SCRIPT = """

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
+from tests.effort import python_calls
 from tests.runtime.builders import make_step
 from tests.runtime.graphs import graphs
 
@@ -221,8 +221,11 @@ def test_every_run_ends_with_every_step_done_failed_or_blocked(
         assert (scheduler.state(step.key) is RunState.BLOCKED) == bool(bad)
 
 
-@pytest.mark.slow
-def test_ten_thousand_steps_are_scheduled_in_seconds():
-    stages = [make_step(f"stage {number}", runs_as="trial") for number in range(100)]
-    steps = [make_step(str(number), [stages[number % 100]]) for number in range(10_000)]
-    run_all(schedule([*stages, *steps]), FixedCapacity((Node(cpus=64),)))
+def test_the_effort_of_scheduling_grows_with_the_number_of_steps():
+    def effort(count: int) -> int:
+        stages = [make_step(f"stage {number}", runs_as="trial") for number in range(count // 100)]
+        steps = [make_step(str(n), [stages[n % len(stages)]]) for n in range(count)]
+        machine = FixedCapacity((Node(cpus=64),))
+        return python_calls(lambda: run_all(schedule([*stages, *steps]), machine))
+
+    assert effort(2000) / effort(500) < 1.2 * 4

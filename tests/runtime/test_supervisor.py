@@ -10,8 +10,8 @@ import pytest
 
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.runtime.cluster import start_or_join
-from pdd_ray.runtime.interface import NoDisplay, RunOptions
-from pdd_ray.runtime.run import STALE_SECONDS, run_on_ray
+from pdd_ray.runtime.interface import RunOptions
+from pdd_ray.runtime.run import STALE_SECONDS
 from tests.runtime.builders import Recorder, make_step
 from tests.runtime.workers import Workers, run_here
 
@@ -85,17 +85,6 @@ def test_ray_is_started_once_more_and_then_given_up(monkeypatch: pytest.MonkeyPa
     with pytest.raises(ResourceError, match="could not reach Ray at there:1: no answer from the"):
         start_or_join(RunOptions(address="there:1"), 0, init)
     assert tries == ["there:1", "there:1"]
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("ray_cluster")
-def test_the_environment_and_the_log_handlers_are_as_before(store: Store):
-    import logging
-
-    environment, handlers = dict(os.environ), list(logging.getLogger("ray").handlers)
-    assert run_on_ray([make_step("only")], store, RunOptions(), NoDisplay()).complete
-    assert dict(os.environ) == environment
-    assert logging.getLogger("ray").handlers == handlers
 
 
 def test_what_dead_writers_left_is_removed_after_a_day(store: Store):

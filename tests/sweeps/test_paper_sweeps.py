@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import re
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,6 +23,7 @@ from pdd_ray.data.facts import DataFacts
 from pdd_ray.data.published import PUBLISHED
 from pdd_ray.planning.sweep_plan import plan_sweep, planned_records
 from pdd_ray.results.paper_settings import published_beside
+from tests.effort import python_calls
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -145,7 +145,6 @@ def test_the_name_and_the_commands_are_those_of_the_file(name: str):
     assert f"#   pdd-ray plan paper/{name}\n#   pdd-ray run paper/{name}\n" in header_of(name)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_header_says_what_the_planner_says(name: str):
     plan, numbers, header = plan_of(name), numbers_of(name), header_of(name)
@@ -156,7 +155,6 @@ def test_the_header_says_what_the_planner_says(name: str):
         assert found(SHARED, header) == (numbers.shared, numbers.hours_left)
 
 
-@pytest.mark.slow
 def test_the_index_says_what_the_planner_says():
     rows = index_rows()
     assert sorted(rows) == SWEEPS
@@ -173,7 +171,6 @@ def test_the_index_says_what_the_planner_says():
         ]
 
 
-@pytest.mark.slow
 def test_the_index_adds_up_what_all_sweeps_take_together():
     steps = {step.key: step for name in SWEEPS for step in plan_of(name).steps}.values()
     line = found(re.compile(r"^\| all of them \|(.*)\|$", re.M), INDEX.read_text(encoding="utf-8"))
@@ -181,11 +178,15 @@ def test_the_index_adds_up_what_all_sweeps_take_together():
     assert printed == [f"{len(steps):,}", hours(steps), gigabytes(steps)]
 
 
-def test_planning_the_largest_table_takes_seconds():
-    started = time.process_time()
-    sweep = load_sweep("paper/table1")
-    plan_sweep(sweep, expand(sweep), facts_of)
-    assert time.process_time() - started < 10
+def test_a_step_of_a_large_table_is_planned_with_the_effort_of_one_of_a_small_table():
+    def effort(name: str) -> float:
+        """Return the calls per step that is asked for."""
+        sweep = plan_of(name).sweep
+        calls = python_calls(lambda: plan_sweep(sweep, expand(sweep), facts_of))
+        return calls / plan_of(name).requested
+
+    assert plan_of("table1").requested > 3 * plan_of("table6").requested
+    assert effort("table1") / effort("table6") < 1.2
 
 
 # --- what is shared -------------------------------------------------------------------------------
@@ -286,7 +287,6 @@ def is_of(record: Record, row: dict[str, Any]) -> bool:
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("table", TABLES)
 def test_every_row_of_the_paper_is_evaluated(table: str):
     if not ROWS.is_file():
