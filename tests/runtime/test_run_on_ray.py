@@ -105,6 +105,7 @@ def test_a_killed_worker_is_replaced_and_goes_on_where_it_was(
     assert counted(folder, "task") == counted(folder, "trial") == [1, 2, 3, 4]
 
 
+@pytest.mark.slow  # starts a worker for every step
 def test_tasks_get_the_gpus_of_a_trial_that_has_ended(store: Store, recorder: Recorder):
     all_gpus = Resources(cpus=1, gpus=2)
     first = make_step("stage 1", runs_as="trial", resources=all_gpus)
