@@ -3,7 +3,12 @@
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# Nothing here depends on the time that the machine happens to take.
+hypothesis.settings.register_profile("pdd_ray", deadline=None)
+hypothesis.settings.load_profile("pdd_ray")
 
 # Small problems are slower on several threads, and much slower where others compute too.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -23,8 +28,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what uses Ray in one process of pytest-xdist, and begin with it: it takes longest."""
-    for item in items:
-        if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+    """Begin with what uses Ray: it takes longest, and much of it is waiting."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)

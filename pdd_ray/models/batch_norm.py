@@ -16,16 +16,17 @@ BATCH = 256
 
 
 @torch.no_grad()
-def set_statistics(model: nn.Module, images: Tensor) -> None:
+def set_statistics(model: nn.Module, images: Tensor, batch: int = BATCH) -> None:
     """Set the running means and variances of ``model`` to those that ``images`` give, in place.
 
-    They are the averages over batches of about :data:`BATCH` images, all of the same size but for
+    They are the averages over batches of about ``batch`` images, all of the same size but for
     one image, in a random order that is always the same: an order by class would leave out the
     variance between classes. Nothing happens where there is no batch norm.
 
     Args:
         model: The network; left in the mode that it has.
         images: Prepared images, [N, C, H, W], on the network's device and in its dtype.
+        batch: Most images of a batch.
     """
     norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
     if not norms:
@@ -36,7 +37,7 @@ def set_statistics(model: nn.Module, images: Tensor) -> None:
         norm.momentum = None  # a cumulative average
     model.train()
     order = torch.randperm(len(images), generator=generator(0, "batch norm statistics"))
-    for positions in order.to(images.device).tensor_split(-(-len(images) // BATCH)):
+    for positions in order.to(images.device).tensor_split(-(-len(images) // batch)):
         model(images[positions])
     model.train(was_training)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -14,7 +14,7 @@ from pdd_ray.core.errors import ResourceError
 from pdd_ray.runtime.capacity import Capacity, ElasticCapacity, FixedCapacity, Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pdd_ray.runtime.interface import RunOptions
 
@@ -88,7 +88,7 @@ def connected(options: RunOptions, messages: Path, trial_cpus: float) -> Iterato
             yield Cluster(options)
             return
         spare_cpus = math.ceil(trial_cpus) if options.address is None else 0
-        _init_twice(options, spare_cpus)
+        start_or_join(options, spare_cpus)
         try:
             yield Cluster(options, spare_cpus)
         finally:
@@ -125,24 +125,8 @@ def usable_cpus() -> int:
         return cpus
 
 
-def _init_twice(options: RunOptions, spare_cpus: int) -> None:
-    """Start or join Ray; once more if that fails, because starting it sometimes times out."""
-    try:
-        _init(options, spare_cpus)
-    except _init_errors() as first:
-        import ray
-
-        logging.getLogger("ray").warning("starting Ray again after: %s", first)
-        ray.shutdown()
-        try:
-            _init(options, spare_cpus)
-        except _init_errors() as error:
-            where = f"reach Ray at {options.address}" if options.address else "start Ray"
-            msg = f"could not {where}: {' '.join(str(error).split())}"
-            raise ResourceError(msg) from error
-
-
-def _init(options: RunOptions, spare_cpus: int) -> None:
+def init_ray(options: RunOptions, spare_cpus: int) -> None:
+    """Start Ray here, or join the one that ``options`` name."""
     import ray
 
     if options.address is None:
@@ -154,6 +138,29 @@ def _init(options: RunOptions, spare_cpus: int) -> None:
             logging_level=logging.WARNING,
             runtime_env={"env_vars": WORKER_ENVIRONMENT},
         )
+
+
+def start_or_join(
+    options: RunOptions, spare_cpus: int, init: Callable[[RunOptions, int], None] = init_ray
+) -> None:
+    """Call ``init``; once more if that fails, because starting Ray sometimes times out.
+
+    Raises:
+        ResourceError: if it fails again.
+    """
+    try:
+        init(options, spare_cpus)
+    except _init_errors() as first:
+        import ray
+
+        logging.getLogger("ray").warning("starting Ray again after: %s", first)
+        ray.shutdown()
+        try:
+            init(options, spare_cpus)
+        except _init_errors() as error:
+            where = f"reach Ray at {options.address}" if options.address else "start Ray"
+            msg = f"could not {where}: {' '.join(str(error).split())}"
+            raise ResourceError(msg) from error
 
 
 def _init_errors() -> tuple[type[Exception], ...]:

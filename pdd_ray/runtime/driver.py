@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pdd_ray.core.errors import DamagedArtifactError, ResourceError
 from pdd_ray.runtime.attempts import Attempts
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
-from pdd_ray.runtime.tasks import TaskPool
 from pdd_ray.runtime.worker import StepOutcome, read_progress
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
     from pdd_ray.runtime.capacity import Capacity
-    from pdd_ray.runtime.interface import Display, RunOptions
+    from pdd_ray.runtime.interface import Display, RunOptions, Tasks
     from pdd_ray.runtime.interrupts import Interrupts
 
 PROGRESS_SECONDS = 1.0
@@ -36,7 +35,7 @@ class StopRun(BaseException):
 
 
 class Driver:
-    """Connects the scheduler with Ray tasks, the store and the display.
+    """Connects the scheduler with the running tasks, the store and the display.
 
     :meth:`poll` is called again and again, by a plain loop or by Tune's; trials are handed to
     the caller, and their ends are told with :meth:`settle`.
@@ -46,24 +45,28 @@ class Driver:
         self,
         scheduler: Scheduler,
         store: Store,
+        *,
+        tasks: Tasks,
+        capacity: Callable[[], Capacity],
         options: RunOptions,
         display: Display,
-        capacity: Callable[[], Capacity],
         interrupts: Interrupts,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.scheduler = scheduler
         self.store = store
-        self.tasks = TaskPool(store)
+        self.tasks = tasks
+        self.display = display
         self.capacity = capacity()
         self._ask_capacity = capacity
         self._interrupts = interrupts
         self._options = options
-        self._display = display
+        self._clock = clock
         self._attempts = Attempts(store, options.max_attempts)
         self._damages: Counter[str] = Counter()
         self._started: dict[str, float] = {}
-        self._looked = {"progress": time.monotonic(), "capacity": time.monotonic()}
-        self._moved = time.monotonic()
+        self._looked = {"progress": clock(), "capacity": clock()}
+        self._moved = clock()
 
     def poll(self) -> list[Step]:
         """Take in what ended, launch what is next, and return the trials among it.
@@ -107,19 +110,19 @@ class Driver:
     def put_back(self, key: str, reason: str) -> None:
         """Have the running step ``key`` launched again."""
         blocked = self.scheduler.again(key)
-        self._display.retried(self.scheduler.steps[key], reason)
+        self.display.retried(self.scheduler.steps[key], reason)
         self._show_blocked(blocked)
 
     def _start(self, step: Step) -> None:
         self.store.progress_path(step.key).unlink(missing_ok=True)
         self._attempts.started(step.key)
-        self._started[step.key] = time.monotonic()
-        self._display.started(step)
+        self._started[step.key] = self._clock()
+        self.display.started(step)
 
     def _succeeded(self, key: str) -> None:
         self.scheduler.succeeded(key)
-        seconds = time.monotonic() - self._started[key]
-        self._display.finished(self.scheduler.steps[key], seconds)
+        seconds = self._clock() - self._started[key]
+        self.display.finished(self.scheduler.steps[key], seconds)
 
     def _lost(self, key: str, reason: str) -> None:
         if self.store.exists(key):  # it died after its work was committed
@@ -160,7 +163,7 @@ class Driver:
             self.store.record_failure(key, message)
         blocked = self.scheduler.fail(key, message)
         steps = self.scheduler.steps
-        self._display.failed(steps[key], message, [steps[child] for child in blocked])
+        self.display.failed(steps[key], message, [steps[child] for child in blocked])
 
     def _show_blocked(self, blocked: list[str]) -> None:
         """Show steps that an earlier failure blocks only now."""
@@ -168,7 +171,7 @@ class Driver:
         for culprit in {by[key] for key in blocked}:
             message = self.scheduler.failed[culprit]
             now = [steps[key] for key in blocked if by[key] == culprit]
-            self._display.failed(steps[culprit], message, now)
+            self.display.failed(steps[culprit], message, now)
 
     def _look_at_cluster(self) -> None:
         if self._due("capacity", CAPACITY_SECONDS):
@@ -179,8 +182,8 @@ class Driver:
 
     def _check_stall(self) -> None:
         if self.scheduler.running or not self.scheduler.active:
-            self._moved = time.monotonic()
-        elif time.monotonic() - self._moved > STALL_SECONDS:
+            self._moved = self._clock()
+        elif self._clock() - self._moved > STALL_SECONDS:
             waiting = self.scheduler.steps[self.scheduler.keys(*UNFINISHED)[0]]
             msg = (
                 f"{waiting.label or waiting.key} has found no machine of the cluster that has "
@@ -193,10 +196,10 @@ class Driver:
         if self._due("progress", PROGRESS_SECONDS):
             for key in self.scheduler.running:
                 if progress := read_progress(self.store, key):
-                    self._display.progress(self.scheduler.steps[key], progress)
+                    self.display.progress(self.scheduler.steps[key], progress)
 
     def _due(self, what: str, seconds: float) -> bool:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._looked[what] < seconds:
             return False
         self._looked[what] = now

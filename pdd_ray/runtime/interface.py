@@ -1,4 +1,4 @@
-"""What a run is asked, what it answers, and whom it tells what happens."""
+"""What a run is asked and answers, whom it tells what happens, and who executes its tasks."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pdd_ray.core.steps import Step
+    from pdd_ray.runtime.worker import StepOutcome
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,23 @@ class RunOutcome:
     def complete(self) -> bool:
         """Whether every step is done."""
         return not (self.failed or self.blocked or self.left)
+
+
+class Tasks(Protocol):
+    """Executes steps somewhere else, each once, whatever becomes of it."""
+
+    def launch(self, step: Step) -> None:
+        """Have ``step`` executed; returns at once."""
+
+    def finished(self) -> Iterator[tuple[str, StepOutcome | str]]:
+        """Yield each key that ended, once, with the outcome or how its worker died."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Return when a task has ended, at the latest after ``seconds``."""
+
+    def kill(self) -> None:
+        """End all tasks at once; what they saved of their progress stays."""
 
 
 class Display(Protocol):

@@ -40,14 +40,20 @@ def run_on_ray(
     if scheduler.active:
         store.clear_stale(STALE_SECONDS)
         interrupted = _run(scheduler, store, options, display)
+    return outcome(scheduler, interrupted, time.monotonic() - started)
+
+
+def outcome(scheduler: Scheduler, interrupted: bool, seconds: float) -> RunOutcome:
+    """Return what became of the steps of ``scheduler``."""
+    done = scheduler.keys(RunState.DONE)
     return RunOutcome(
-        done=tuple(key for key in scheduler.keys(RunState.DONE) if key not in scheduler.cached),
-        cached=tuple(key for key in scheduler.keys(RunState.DONE) if key in scheduler.cached),
+        done=tuple(key for key in done if key not in scheduler.cached),
+        cached=tuple(key for key in done if key in scheduler.cached),
         failed=dict(scheduler.failed),
         blocked=dict(scheduler.blocked),
         left=scheduler.keys(*UNFINISHED),
         interrupted=interrupted,
-        seconds=time.monotonic() - started,
+        seconds=seconds,
     )
 
 
@@ -59,20 +65,20 @@ def _run(scheduler: Scheduler, store: Store, options: RunOptions, display: Displ
     steps = [scheduler.steps[key] for key in scheduler.keys(*UNFINISHED)]
     trial_cpus = max((step.resources.cpus for step in steps if step.runs_as == "trial"), default=0)
     with Interrupts() as interrupts, connected(options, store.ray_log, trial_cpus) as cluster:
-        from pdd_ray.runtime.driver import Driver, StopRun
-        from pdd_ray.runtime.supervisor import run_until_done
+        from pdd_ray.runtime.driver import Driver
+        from pdd_ray.runtime.supervisor import drive
+        from pdd_ray.runtime.tasks import TaskPool
 
         interrupts.install()  # Ray has put its own in place
         check_fits(steps, cluster.capacity())
-        display.begin(tuple(scheduler.steps.values()), frozenset(scheduler.cached))
-        driver = Driver(scheduler, store, options, display, cluster.capacity, interrupts)
-        try:
-            try:
-                run_until_done(driver)
-            finally:
-                driver.tasks.kill()
-        except StopRun:
-            pass
-        finally:
-            display.end()
+        driver = Driver(
+            scheduler,
+            store,
+            tasks=TaskPool(store),
+            capacity=cluster.capacity,
+            options=options,
+            display=display,
+            interrupts=interrupts,
+        )
+        drive(driver)
         return interrupts.requested

@@ -65,10 +65,6 @@ class TaskPool:
         else:
             time.sleep(seconds)
 
-    def keys(self) -> tuple[str, ...]:
-        """Return the keys of the tasks that run."""
-        return tuple(self._running.values())
-
     def kill(self) -> None:
         """End all tasks at once; what they saved of their progress stays.
 

@@ -13,7 +13,7 @@ from pdd_ray.core.steps import execute, one_line
 from pdd_ray.core.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from pdd_ray.core.identities import Json
@@ -42,10 +42,15 @@ class StepOutcome:
         return asdict(self)
 
 
-def execute_and_tell(call: StepCall, root: str, on_progress: OnProgress) -> StepOutcome:
+def execute_and_tell(
+    call: StepCall,
+    root: str,
+    on_progress: OnProgress,
+    clock: Callable[[], float] = time.monotonic,
+) -> StepOutcome:
     """Execute ``call`` on the store in ``root``; call ``on_progress`` at most once a second."""
     store = Store(root)
-    progress = _Progress(store.progress_path(call.key), on_progress)
+    progress = _Progress(store.progress_path(call.key), on_progress, clock)
     try:
         execute(call, store, progress)
     except DamagedArtifactError as error:
@@ -67,15 +72,16 @@ def read_progress(store: Store, key: str) -> Mapping[str, float]:
 
 
 class _Progress:
-    """Passes on what a step reports, at most once a second, and the end of it always."""
+    """Passes on what a step reports, at most once a second."""
 
-    def __init__(self, path: Path, on_progress: OnProgress) -> None:
+    def __init__(self, path: Path, on_progress: OnProgress, clock: Callable[[], float]) -> None:
         self.path = path
         self._on_progress = on_progress
+        self._clock = clock
         self._last = float("-inf")
 
     def __call__(self, progress: Mapping[str, float]) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now - self._last < REPORT_SECONDS:
             return
         self._last = now

@@ -9,7 +9,7 @@ import pytest
 
 from pdd_ray.api import preparing as sweeping
 from pdd_ray.configuration.load import load_sweep
-from pdd_ray.core.store import Store
+from pdd_ray.core.store import MANIFEST, Store
 from pdd_ray.runtime import run as runtime
 from pdd_ray.runtime.interface import RunOptions, RunOutcome
 
@@ -40,12 +40,12 @@ def test_a_plan_counts_steps_by_kind(fresh: Path, cli: Callable[..., Ended]):
     assert "(speed: data, start, expert, stage, coreset, evaluation from a model)" in lines[10]
 
 
-def test_a_plan_uses_speeds_that_were_measured(
-    folder: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
-):
+def test_a_plan_uses_speeds_that_were_measured(folder: Path, cli: Callable[..., Ended]):
     modelled = cli("plan", "tiny.yaml", "seeds=[1]").out.splitlines()[-1]
     assert "from a model)" in modelled  # steps this short say nothing about speed
-    monkeypatch.setattr("pdd_ray.planning.estimate.SHORTEST_SECONDS", 0.0)
+    for path in (folder / "store/artifacts").rglob(MANIFEST):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        path.write_text(json.dumps({**manifest, "seconds": 60.0}), encoding="utf-8")
     line = cli("plan", "tiny.yaml", "seeds=[1]", "--cpus", "64").out.splitlines()[-1]
     assert " on 64 CPUs, " in line
     assert "(speed: start, expert, stage, coreset, evaluation measured on this store)" in line

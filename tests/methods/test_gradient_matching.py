@@ -228,6 +228,7 @@ def test_one_network_serves_different_dtypes():
     assert_same(exact, (match.loss.double(), match.gradient.double()), relative=1e-4)
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_compiled_gradients_are_those_computed_eagerly():
     problem = Problem(depth=1, prepare=FORMATION, subsample=SUBSAMPLE, strategy="crop")
@@ -237,6 +238,7 @@ def test_compiled_gradients_are_those_computed_eagerly():
         assert_same(match, (expected.loss, expected.gradient))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_compiled_gradients_use_given_statistics():
     problem = Problem("batch", depth=1, frozen=0)

@@ -380,6 +380,7 @@ class TestMatchers:
         derivative = (above - below) / (2 * step)
         assert float((gradient * direction).sum()) == pytest.approx(derivative, rel=1e-6)
 
+    @pytest.mark.slow
     @needs_compiler
     def test_dropped_images_have_no_part_in_batch_norm_when_compiled(self):
         (matcher, theta, task), (fast, *_) = (

@@ -119,13 +119,18 @@ def bytes_of(matches):
     return [(match.loss.numpy().tobytes(), match.gradient.numpy().tobytes()) for match in matches]
 
 
-@pytest.mark.slow
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("name", "shards"),
     [
-        *((name, shards) for name in ("dm", "dc", "dsa", "idc") for shards in (2, 3)),
-        ("idc features", 2),
-        ("dream", 2),
+        *(slow(name, shards) for name in ("dm", "dc", "dsa") for shards in (2, 3)),
+        ("idc", 2),
+        slow("idc", 3),
+        slow("idc features", 2),
+        slow("dream", 2),
     ],
 )
 def test_a_stage_of_three_classes_has_the_same_bytes_with_shards(name, shards, tmp_path):
@@ -196,6 +201,7 @@ def in_a_worker():
 
 
 @pytest.mark.ray
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_it_works_in_a_ray_worker_without_running_its_program_again():
     import ray
@@ -221,7 +227,7 @@ with sharded(Telling(), 2) as spread:
 """
 
 
-@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["killed"], -signal.SIGKILL)])
+@pytest.mark.parametrize(("arguments", "code"), [([], 0), slow(["killed"], -signal.SIGKILL)])
 def test_no_process_outlives_the_parent(arguments, code, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -235,10 +241,8 @@ def test_no_process_outlives_the_parent(arguments, code, tmp_path):
     assert run.returncode == code, run.stderr
     started, process = run.stdout.split()  # once
     assert started == "started"
-    deadline = time.monotonic() + 20
-    while is_running(int(process)) and time.monotonic() < deadline:
+    while is_running(int(process)):  # or until the test takes too long
         time.sleep(0.05)
-    assert not is_running(int(process))
 
 
 def is_running(process):
@@ -259,6 +263,7 @@ def test_a_killed_process_is_named_with_the_likely_cause():
         assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_while_it_gets_the_matcher_blocks_nothing():
     with (
         pytest.raises(ResourceError, match=r"killed by signal 9"),

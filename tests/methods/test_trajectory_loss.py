@@ -142,6 +142,7 @@ def test_a_step_replays_its_augmentation():
     assert torch.equal(first, second)
 
 
+@pytest.mark.slow
 def test_compiled_functions_give_the_exact_gradient(monkeypatch):
     # traced and differentiated like the default backend does, but without its code generation
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from pdd_ray.core.seeding import generator
-from pdd_ray.models import batch_norm
 from pdd_ray.models.batch_norm import set_statistics
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec
@@ -16,26 +15,20 @@ BATCH_NORM = ConvNetSpec(width=4, depth=2, norm="batch")
 IMAGES, LABELS = labelled_images(10, "batch norm")
 
 
-@pytest.fixture
-def batches(monkeypatch):
-    """Let batches be small, and return the images of every batch that the network sees."""
-    monkeypatch.setattr(batch_norm, "BATCH", 8)
+def watched(model):
+    """Return ``model``, and the images of every batch that it sees from now on."""
     seen = []
-
-    def watch(model):
-        model[0][0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-        return model, seen
-
-    return watch
+    model[0][0].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    return model, seen
 
 
 def statistics(model):
     return {name: value.clone() for name, value in model.named_buffers()}
 
 
-def test_statistics_of_the_first_layer_are_averages_over_batches(batches):
-    model, seen = batches(new_model(BATCH_NORM))
-    set_statistics(model, IMAGES)
+def test_statistics_of_the_first_layer_are_averages_over_batches():
+    model, seen = watched(new_model(BATCH_NORM))
+    set_statistics(model, IMAGES, batch=8)
     with torch.no_grad():
         maps = [model[0][0](batch) for batch in list(seen)]
     assert [len(batch) for batch in maps] == [8, 8, 7, 7]
@@ -45,10 +38,10 @@ def test_statistics_of_the_first_layer_are_averages_over_batches(batches):
     torch.testing.assert_close(model[0][1].running_var, variances)
 
 
-def test_every_image_is_seen_once_and_classes_are_mixed(batches):
-    model, seen = batches(new_model(BATCH_NORM))
+def test_every_image_is_seen_once_and_classes_are_mixed():
+    model, seen = watched(new_model(BATCH_NORM))
     order = LABELS.argsort()
-    set_statistics(model, IMAGES[order])
+    set_statistics(model, IMAGES[order], batch=8)
     rows = [[int((image == IMAGES).flatten(1).all(1).nonzero()) for image in x] for x in seen]
     assert sorted(chain(*rows)) == list(range(30))
     assert all(len(set(LABELS[each].tolist())) > 1 for each in rows)

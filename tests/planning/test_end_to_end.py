@@ -69,7 +69,6 @@ def contents(store):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
 
 
-@pytest.mark.slow
 def test_two_runs_make_the_same_bytes(first, tmp_path):
     plan, store, executed = first
     assert executed == [step.key for step in plan.steps]

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
+    from pdd_ray.core.store import Store
+
+KINDS = ("task", "trial")
+"""What a step can run as."""
+
 
 def make_step(
     label: str,
@@ -36,6 +41,35 @@ def make_step(
         resources=resources,
         cost=Cost(operations=operations),
     )
+
+
+def diamonds(cpus: float = 1.0) -> list[Step]:
+    """Return two experiments that share a prefix: data, experts, stage 1; then stage 2.
+
+    Stage 2b is a task, because starting another process for a trial takes seconds.
+    """
+
+    def make(label: str, seed: int, *inputs: Step, runs_as: str = "task") -> Step:
+        resources = Resources(cpus=cpus)
+        return make_step(
+            label, inputs, function="draws", runs_as=runs_as, resources=resources, seed=seed
+        )
+
+    data = make("data", 0)
+    experts = make("expert 1", 2, data), make("expert 2", 3, data)
+    first = make("stage 1", 1, *experts, runs_as="trial")
+    second_a = make("stage 2a", 6, first, make("expert a", 4, first), runs_as="trial")
+    second_b = make("stage 2b", 6, first, make("expert b", 5, first))
+    return [make("evaluation a", 7, second_a), make("evaluation b", 7, second_b)]
+
+
+def contents(store: Store) -> dict[str, Any]:
+    """Return the digests of the files of all artifacts."""
+    return {
+        manifest["key"]: {name: entry["digest"] for name, entry in manifest["files"].items()}
+        for kind in ("expert", "stage")
+        for manifest in store.manifests(kind)
+    }
 
 
 class Recorder:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pdd_ray.core.steps import Resources
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
+from tests.effort import python_calls
 from tests.runtime.builders import make_step
+from tests.runtime.graphs import graphs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -203,26 +204,6 @@ def test_a_growing_cluster_is_asked_for_more_than_it_has():
     assert len(schedule(steps).launch(ElasticCapacity(5))) == 5
 
 
-@st.composite
-def graphs(draw: st.DrawFn) -> list[Step]:
-    steps: list[Step] = []
-    for number in range(draw(st.integers(1, 12))):
-        inputs = draw(st.sets(st.sampled_from(range(number)), max_size=3)) if number else set()
-        steps.append(
-            make_step(
-                str(number),
-                [steps[index] for index in sorted(inputs)],
-                runs_as=draw(st.sampled_from(["task", "trial"])),
-                resources=Resources(
-                    cpus=draw(st.sampled_from([0.5, 1.0, 2.0])),
-                    gpus=draw(st.sampled_from([0.0, 0.25, 1.0])),
-                ),
-                operations=draw(st.sampled_from([0.0, 1.0, 5.0])),
-            )
-        )
-    return steps
-
-
 @given(steps=graphs(), failing=st.sets(st.integers(0, 11).map(str)), max_trials=st.integers(1, 3))
 def test_every_run_ends_with_every_step_done_failed_or_blocked(
     steps: list[Step], failing: set[str], max_trials: int
@@ -240,8 +221,11 @@ def test_every_run_ends_with_every_step_done_failed_or_blocked(
         assert (scheduler.state(step.key) is RunState.BLOCKED) == bool(bad)
 
 
-@pytest.mark.slow
-def test_ten_thousand_steps_are_scheduled_in_seconds():
-    stages = [make_step(f"stage {number}", runs_as="trial") for number in range(100)]
-    steps = [make_step(str(number), [stages[number % 100]]) for number in range(10_000)]
-    run_all(schedule([*stages, *steps]), FixedCapacity((Node(cpus=64),)))
+def test_the_effort_of_scheduling_grows_with_the_number_of_steps():
+    def effort(count: int) -> int:
+        stages = [make_step(f"stage {number}", runs_as="trial") for number in range(count // 100)]
+        steps = [make_step(str(n), [stages[n % len(stages)]]) for n in range(count)]
+        machine = FixedCapacity((Node(cpus=64),))
+        return python_calls(lambda: run_all(schedule([*stages, *steps]), machine))
+
+    assert effort(2000) / effort(500) < 1.2 * 4
