@@ -54,6 +54,8 @@ CHECKS: dict[str, Callable[[Vector], None]] = {
     "dream_selection": selection.check_dream_selection,
 }
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
+SLOW = ("zca_cifar_256", "dc_pool_nets_ch3", "resnetap10_idc_in_size64", "resnet18_in_c10")
+"""Vectors of large networks and of 3072 dimensions; smaller ones of their kind are quick."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -76,10 +78,13 @@ def _by_precision(vector: Vector) -> list[Any]:
     if entry["kind"] not in CHECKS:
         skip = pytest.mark.skip(reason=f"kind {entry['kind']} is not in this version")
         return [pytest.param(vector, marks=skip, id=entry["id"])]
+    marks = [pytest.mark.slow] if entry["id"] in SLOW else []
     stated = [name for name in PRECISIONS if name in entry["tolerance"]]
     return [
         pytest.param(
-            Vector(entry, vector.folder, PRECISIONS[name]), id="-".join([entry["id"], name])
+            Vector(entry, vector.folder, PRECISIONS[name]),
+            id="-".join([entry["id"], name]),
+            marks=marks,
         )
         for name in stated or ["float64"]
     ]

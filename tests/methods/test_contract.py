@@ -59,9 +59,10 @@ class TestMtt(DistillationContract):
         """Hand on the last iterate, as the other methods do."""
 
 
-def distillation(name: str) -> type[DistillationContract]:
+def distillation(name: str, *, slow: bool = False) -> type[DistillationContract]:
     values = {"options": {"name": name, **SMALL[name]}, "falling": FALLING[name]}
-    return type(f"Test{name.title()}", (DistillationContract,), values)
+    made = type(f"Test{name.title()}", (DistillationContract,), values)
+    return pytest.mark.slow(made) if slow else made
 
 
 def coreset(name: str, *, draws_by_seed: bool) -> type[MethodContract]:
@@ -69,9 +70,11 @@ def coreset(name: str, *, draws_by_seed: bool) -> type[MethodContract]:
     return type(f"Test{name.title()}", (MethodContract,), values)
 
 
-TestDc, TestDsa, TestDm = map(distillation, ("dc", "dsa", "dm"))
-TestCafe, TestCafeDsa = map(distillation, ("cafe", "cafe_dsa"))
-TestIdc, TestDream = map(distillation, ("idc", "dream"))
+TestDc, TestDm, TestCafe, TestIdc = map(distillation, ("dc", "dm", "cafe", "idc"))
+# their code is that of the methods above, with other options
+TestDsa = distillation("dsa", slow=True)
+TestCafeDsa = distillation("cafe_dsa", slow=True)
+TestDream = distillation("dream", slow=True)
 TestRandom = coreset("random", draws_by_seed=True)
 TestHerding = coreset("herding", draws_by_seed=False)
 TestKCenter = coreset("k_center", draws_by_seed=False)

@@ -145,6 +145,7 @@ def test_a_stage_of_three_classes_has_the_same_bytes_with_shards(name, shards, t
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.slow
 def test_more_shards_than_classes_give_the_same_bytes():
     matcher, theta, tasks = gradient_matcher(), tiny.start_of(1), tasks_of(2)
     with sharded(matcher, 4) as spread:
@@ -227,7 +228,8 @@ with sharded(Telling(), 2) as spread:
 """
 
 
-@pytest.mark.parametrize(("arguments", "code"), [([], 0), slow(["killed"], -signal.SIGKILL)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("arguments", "code"), [([], 0), (["killed"], -signal.SIGKILL)])
 def test_no_process_outlives_the_parent(arguments, code, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
@@ -253,6 +255,7 @@ def is_running(process):
         return False
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_named_with_the_likely_cause():
     theta, tasks = tiny.start_of(1), tasks_of(3)
     with sharded(gradient_matcher(), 3) as spread:
@@ -282,6 +285,7 @@ def test_an_error_in_a_process_is_raised_with_its_traceback():
             spread.match(torch.ones(1), tasks_of(2))
 
 
+@pytest.mark.slow
 def test_an_interruption_ends_processes_that_are_busy():
     def interrupt(_signal, _frame):
         raise KeyboardInterrupt

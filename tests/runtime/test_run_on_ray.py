@@ -90,6 +90,7 @@ def test_a_failure_comes_back_with_its_message_and_leaves_its_traceback(store: S
     assert all("Traceback" in store.log_path(step.key).read_text() for step in steps)
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_goes_on_where_it_was(
     store: Store, folder: Path, recorder: Recorder
 ):
@@ -114,6 +115,7 @@ def test_tasks_get_the_gpus_of_a_trial_that_has_ended(store: Store, recorder: Re
     assert run([second], store, recorder).complete
 
 
+@pytest.mark.slow
 def test_fractions_of_gpus_share_them_without_exceeding_them(store: Store, folder: Path):
     steps = [
         make_step(
@@ -147,7 +149,13 @@ def test_more_than_the_cluster_has_is_refused_at_once(store: Store, recorder: Re
     assert recorder.events == []
 
 
-@pytest.mark.parametrize(("kind", "stop"), [("task", signal.SIGTERM), ("trial", signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("kind", "stop"),
+    [
+        ("task", signal.SIGTERM),
+        pytest.param("trial", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
 def test_at_a_signal_after_a_report_the_run_ends_without_waiting_for_the_step(
     store: Store, folder: Path, kind: str, stop: signal.Signals
 ):

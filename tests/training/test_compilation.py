@@ -22,6 +22,7 @@ def compilations(monkeypatch):
     torch.compiler.reset()
 
 
+@pytest.mark.slow
 def test_more_shapes_than_torch_allows_are_compiled(compilations):
     double = compiled(lambda value: 2 * value)
     for size in range(2, 14):
