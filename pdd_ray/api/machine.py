@@ -12,8 +12,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Literal
 
 from pdd_ray.api.stores import StoreLike, open_store
-from pdd_ray.api.text import size
 from pdd_ray.core.errors import StoreError
+from pdd_ray.core.text import size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from pdd_ray.api.text import columns, size
 from pdd_ray.core.operations import in_order
+from pdd_ray.core.text import columns, size
 from pdd_ray.planning.estimate import estimate
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _sweeps(prepared: PreparedRun) -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-    from pdd_ray.runtime.display import duration
+    from pdd_ray.core.text import duration
 
     return duration(seconds)
 

@@ -19,7 +19,8 @@ from pdd_ray.configuration.load import Collection
 from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
 from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
-from pdd_ray.planning.sweep_plan import SweepPlan, collect_records, plan_sweep
+from pdd_ray.planning.sweep_plan import SweepPlan, plan_sweep
+from pdd_ray.results.finished_records import collect_records
 from pdd_ray.results.saved_sweeps import save_collection, save_plan
 from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunOutcome
 

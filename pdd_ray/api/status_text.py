@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdd_ray.api.text import columns
+from pdd_ray.core.text import columns
 from pdd_ray.results.saved_sweeps import StepState
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""What a user may configure, and reading it: typed, frozen, checked; imports ``pdd_ray.core``."""
+"""What a user may configure, and reading it: typed, frozen, checked; imports data and models."""

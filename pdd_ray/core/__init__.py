@@ -1,1 +1,1 @@
-"""Steps, their identities and the store; files, tensors, errors. Imports no other room."""
+"""Steps, their identities and the store, files, tensors, errors; imports no other room."""

@@ -1,4 +1,4 @@
-"""Real images: what a data set holds, how it is read, prepared and split.
+"""Real images and synthetic sets: what they hold, reading, preparing; imports ``pdd_ray.core``.
 
-Nothing is imported here: ``facts`` and what it needs work without torch, the rest computes.
+``facts``, ``spec`` and what they need work without torch; the rest computes.
 """

@@ -1,1 +1,1 @@
-"""Reading files that other projects of the field write."""
+"""Files that other projects of the field write; imports ``pdd_ray.configuration`` and below."""

@@ -1,1 +1,1 @@
-"""Distillation methods, and the step that makes the images of one stage with one of them."""
+"""Distillation methods, and the step that runs one; imports ``pdd_ray.training`` and below."""

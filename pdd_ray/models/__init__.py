@@ -1,4 +1,4 @@
-"""Networks of the distillation literature, and their costs.
+"""Networks of the distillation literature, and their costs; imports ``pdd_ray.core``.
 
 ``create_model`` is loaded at its first use, because plans need the costs and not torch.
 """

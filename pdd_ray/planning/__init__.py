@@ -1,1 +1,1 @@
-"""From experiments to steps: what is made, in which order, what it takes. Needs no torch."""
+"""From experiments to steps, and what they take; imports methods and below, and no torch."""

@@ -15,7 +15,7 @@ from pdd_ray.core import operations
 from pdd_ray.core.steps import Cost, Resources, Step
 from pdd_ray.data.facts import step_config
 from pdd_ray.planning import costs
-from pdd_ray.planning.experiments import experiment_id
+from pdd_ray.planning.checks import experiment_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,7 +22,8 @@ from pdd_ray.core.errors import ConfigError, StoreError
 from pdd_ray.core.files import write_json, write_text
 from pdd_ray.core.operations import in_order
 from pdd_ray.core.records import Record, read_records, write_records
-from pdd_ray.planning.sweep_plan import finished_records, planned_records
+from pdd_ray.planning.sweep_plan import planned_records
+from pdd_ray.results.finished_records import finished_records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""Executing steps on Ray: the only package that imports it."""
+"""Executing steps on Ray: the only room that imports it; knows ``pdd_ray.core`` and no more."""

@@ -12,6 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pdd_ray.core.text import duration
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
@@ -191,16 +193,6 @@ class PlainDisplay:
     def _say(self, what: str, text: str) -> None:
         done = f"[{self._tally.counts.get('done', 0)}/{len(self._tally.steps)}]"
         self._console.print(Text(f"{done} {what:<7} {text}"), soft_wrap=True)
-
-
-def duration(seconds: float) -> str:
-    """Return a time in words: ``4.2 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _weights(steps: Sequence[Step]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What a run is asked and answers, whom it tells what happens, and who executes its tasks."""
+"""RunOptions, RunOutcome, and the protocols of who watches a run and who executes its tasks."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Training networks: experts, transitions, evaluations, scores and features, with augmentation."""
+"""Training networks, and what is learned of images by it; imports the configuration and below."""

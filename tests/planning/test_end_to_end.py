@@ -9,7 +9,8 @@ from pdd_ray.configuration.sweep import SweepSpec
 from pdd_ray.core.steps import run_serially
 from pdd_ray.core.store import MANIFEST, Store
 from pdd_ray.data.facts import read_facts
-from pdd_ray.planning.sweep_plan import collect_records, plan_sweep
+from pdd_ray.planning.sweep_plan import plan_sweep
+from pdd_ray.results.finished_records import collect_records
 from pdd_ray.runtime.interface import NoDisplay, RunOptions
 from pdd_ray.runtime.run import run_on_ray
 

@@ -12,9 +12,10 @@ from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec
 from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
 from pdd_ray.core.errors import ConfigError, DamagedArtifactError
 from pdd_ray.core.store import Store
-from pdd_ray.planning.experiments import experiment_id
+from pdd_ray.planning.checks import experiment_id
 from pdd_ray.planning.stage_steps import expert_epochs
-from pdd_ray.planning.sweep_plan import collect_records, plan_experiment, planned_records
+from pdd_ray.planning.sweep_plan import plan_experiment, planned_records
+from pdd_ray.results.finished_records import collect_records
 from tests.effort import python_calls
 from tests.planning.builders import FACTS, SWEEP, by_name, changed_names, plan_of, sweep_of
 

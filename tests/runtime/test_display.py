@@ -7,7 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from pdd_ray.runtime.display import LiveDisplay, PlainDisplay, Tally, create_display, duration
+from pdd_ray.core.text import duration
+from pdd_ray.runtime.display import LiveDisplay, PlainDisplay, Tally, create_display
 from pdd_ray.runtime.interface import Display, NoDisplay
 from tests.runtime.builders import make_step
 

@@ -7,8 +7,8 @@ import time
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from pdd_ray.core.text import duration
 from pdd_ray.results.saved_sweeps import StepState
-from pdd_ray.runtime.display import duration
 
 if TYPE_CHECKING:
     from markupsafe import Markup

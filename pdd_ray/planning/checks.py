@@ -1,4 +1,4 @@
-"""What is known of an experiment before anything is computed: its name, and what it lacks."""
+"""Checks of an experiment against its data set, before anything is computed."""
 
 from __future__ import annotations
 
