@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pdd_ray.core import sweep_files
 from pdd_ray.core.errors import ConfigError, RecordFormatError, StoreError
 from pdd_ray.core.records import Record
 
@@ -48,7 +49,9 @@ def load(source: Path | str, sweep: str | None = None) -> list[Record]:
     source = Path(source).expanduser()
     if source.is_file() and sweep is None:
         return read_lines(source)
-    found = {path.parent.name: path for path in sorted(source.glob("sweeps/*/records.jsonl"))}
+    found = {
+        path.parent.name: path for path in sorted(source.glob(f"sweeps/*/{sweep_files.RECORDS}"))
+    }
     if not found or (sweep is not None and sweep not in found):
         wanted = "any sweep" if sweep is None else f"the sweep {sweep!r}"
         msg = (

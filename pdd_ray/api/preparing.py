@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.load import Collection
+from pdd_ray.core import sweep_files
 from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
 from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
@@ -137,7 +138,7 @@ def run(
     report = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
     for plan in prepared.plans:
         records = collect_records(plan, store)
-        write_records(store.sweep_folder(plan.sweep.name) / "records.jsonl", records)
+        write_records(store.sweep_folder(plan.sweep.name) / sweep_files.RECORDS, records)
     return report
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pdd_ray.api.reading import table
 from pdd_ray.api.stores import StoreLike, open_store, store_at
 from pdd_ray.api.sweeps import Sweep, loaded
+from pdd_ray.core import sweep_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,7 +177,10 @@ class RunResult:
         """The plots and the pictures of images."""
         found: list[Path] = []
         for folder in self.folders:
-            found += [*sorted(folder.glob("*.png")), *sorted((folder / "images").glob("*.png"))]
+            found += [
+                *sorted(folder.glob("*.png")),
+                *sorted((folder / sweep_files.PICTURES).glob("*.png")),
+            ]
         return found
 
 

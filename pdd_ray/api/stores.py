@@ -39,7 +39,7 @@ def existing_store(store: StoreLike) -> Store:
         StoreError: if there is none.
     """
     found = store_at(store)
-    if not (found.root / "store.json").is_file():
+    if not found.exists_on_disk:
         msg = (
             f"there is no store at {found.root}; run a sweep first, or name the store with "
             f"--store or {STORE_VARIABLE}"

@@ -17,6 +17,7 @@ from pdd_ray.configuration.explain import suggestion, validate
 from pdd_ray.configuration.merge import canonical_variant, undot
 from pdd_ray.configuration.overrides import OVERRIDE, apply_overrides
 from pdd_ray.configuration.sweep import SweepSpec
+from pdd_ray.core import sweep_files
 from pdd_ray.core.dotted import grid_key
 from pdd_ray.core.errors import ConfigError
 
@@ -205,10 +206,10 @@ def _read(source: str, store: Store | None) -> tuple[str, str, Path]:
         preset = presets_folder() / f"{stem}.yaml"
         return _text_of(preset, source), f"{stem}.yaml", Path.cwd()
     if store is not None and source in store.sweep_names():
-        saved = store.sweep_folder(source) / "sweep.json"
+        saved = store.sweep_folder(source) / sweep_files.SWEEP
         return _text_of(saved, source), str(saved), saved.parent
     if store is not None and source in store.collection_names():
-        saved = store.sweep_folder(source) / "collection.json"
+        saved = store.sweep_folder(source) / sweep_files.COLLECTION
         return _text_of(saved, source), str(saved), saved.parent
     raise ConfigError(_not_found(source, store))
 

@@ -26,12 +26,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pdd_ray.core import sweep_files
 from pdd_ray.core.errors import DamagedArtifactError, StoreError
 from pdd_ray.core.files import flush_to_disk, write_json
 from pdd_ray.core.identities import Json, file_digest
 
 STORE_FORMAT = 1
 MANIFEST = "manifest.json"
+MARKER = "store.json"
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,18 @@ class Store:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root).expanduser().absolute()
 
+    @property
+    def exists_on_disk(self) -> bool:
+        """Whether the folder is a store."""
+        return (self.root / MARKER).is_file()
+
     def open(self) -> "Store":
         """Create the folder if it is not there and check that it can be written.
 
         Raises:
             StoreError: if it can't be created or written, or has another format.
         """
-        marker = self.root / "store.json"
+        marker = self.root / MARKER
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             if not marker.exists():
@@ -208,6 +215,14 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def has_progress(self, key: str) -> bool:
+        """Return whether ``key`` was begun: its folder of progress is there."""
+        return (self.root / "partial" / key).is_dir()
+
+    def progress_files(self, key: str) -> Iterator[Path]:
+        """Yield the files that hold the progress of the unfinished ``key``."""
+        return (self.root / "partial" / key).rglob("*")
+
     def clear_progress(self, key: str) -> None:
         """Remove the progress and the failure of ``key``: it is finished."""
         shutil.rmtree(self.root / "partial" / key, ignore_errors=True)
@@ -272,8 +287,11 @@ class Store:
 
     def sweep_names(self) -> list[str]:
         """Return the names of the sweeps that were run on this store."""
-        return sorted(path.parent.name for path in self.root.glob("sweeps/*/sweep.json"))
+        return self._folders_with(sweep_files.SWEEP)
 
     def collection_names(self) -> list[str]:
         """Return the names of the collections of sweeps that were run on this store."""
-        return sorted(path.parent.name for path in self.root.glob("sweeps/*/collection.json"))
+        return self._folders_with(sweep_files.COLLECTION)
+
+    def _folders_with(self, file: str) -> list[str]:
+        return sorted(path.parent.name for path in self.root.glob(f"sweeps/*/{file}"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pdd_ray.core import artifact_files
+from pdd_ray.core import artifact_files, sweep_files
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.labels import picture_label
 from pdd_ray.data.set_header import class_names
@@ -52,7 +52,7 @@ def write_pictures(
         if shown:
             parts = [*(f"stage{n}" for n in shown if stages), *(f"class{c}" for c in classes)]
             name = "-".join([name, *parts])
-            path = store.sweep_folder(sweep) / "images" / name
+            path = store.sweep_folder(sweep) / sweep_files.PICTURES / name
             paths.append(_write_picture(path, shown, store, classes))
     return paths
 

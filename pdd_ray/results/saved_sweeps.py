@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.load import Collection, load_collection, load_sweep, resolved
+from pdd_ray.core import sweep_files
 from pdd_ray.core.errors import ConfigError, StoreError
 from pdd_ray.core.files import write_json, write_text
 from pdd_ray.core.operations import in_order
@@ -94,9 +95,9 @@ def save_plan(plan: SweepPlan, store: Store) -> None:
         )
         for step in plan.steps
     ]
-    write_json(folder / "steps.json", [asdict(step) for step in steps])
-    write_records(folder / "planned.jsonl", planned_records(plan))
-    write_text(folder / "sweep.json", json.dumps(resolved(plan.sweep), indent=1) + "\n")
+    write_json(folder / sweep_files.STEPS, [asdict(step) for step in steps])
+    write_records(folder / sweep_files.PLANNED, planned_records(plan))
+    write_text(folder / sweep_files.SWEEP, json.dumps(resolved(plan.sweep), indent=1) + "\n")
 
 
 def save_collection(collection: Collection, store: Store) -> None:
@@ -108,7 +109,7 @@ def save_collection(collection: Collection, store: Store) -> None:
         "description": collection.description,
         "sweeps": [sweep.name for sweep in collection.sweeps],
     }
-    write_json(store.sweep_folder(collection.name) / "collection.json", content)
+    write_json(store.sweep_folder(collection.name) / sweep_files.COLLECTION, content)
 
 
 def find_saved_collection(source: str, store: Store) -> Collection:
@@ -124,7 +125,7 @@ def find_saved_collection(source: str, store: Store) -> Collection:
     if source in store.sweep_names():
         return Collection.of(find_saved_sweep(source, store))
     if source in store.collection_names():
-        saved = json.loads((store.sweep_folder(source) / "collection.json").read_text("utf-8"))
+        saved = json.loads((store.sweep_folder(source) / sweep_files.COLLECTION).read_text("utf-8"))
         names = [str(name) for name in saved["sweeps"]]
         name, description = str(saved["name"]), str(saved["description"])
     else:
@@ -153,7 +154,7 @@ def find_saved_sweep(source: str, store: Store) -> LoadedSweep:
             f"{', '.join(names) or 'none'}"
         )
         raise ConfigError(msg)
-    return load_sweep(str(store.sweep_folder(source) / "sweep.json"))
+    return load_sweep(str(store.sweep_folder(source) / sweep_files.SWEEP))
 
 
 def read_steps(sweep: str, store: Store) -> tuple[SavedStep, ...]:
@@ -162,7 +163,7 @@ def read_steps(sweep: str, store: Store) -> tuple[SavedStep, ...]:
     Raises:
         StoreError: if they can't be read.
     """
-    path = store.sweep_folder(sweep) / "steps.json"
+    path = store.sweep_folder(sweep) / sweep_files.STEPS
     try:
         return tuple(SavedStep(**entry) for entry in json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
@@ -175,7 +176,7 @@ def read_evaluations(sweep: str, store: Store) -> tuple[list[Record], list[Recor
     Raises:
         StoreError: if they can't be read.
     """
-    planned = read_records(store.sweep_folder(sweep) / "planned.jsonl")
+    planned = read_records(store.sweep_folder(sweep) / sweep_files.PLANNED)
     return planned, finished_records(planned, store)
 
 
@@ -231,7 +232,7 @@ def _state(
         states.get(key) in (StepState.FAILED, StepState.BLOCKED) for key in step.inputs.values()
     ):
         return StepState.BLOCKED
-    begun = (store.root / "partial" / step.key).is_dir()
+    begun = store.has_progress(step.key)
     return StepState.STARTED if begun else StepState.TODO
 
 

@@ -47,9 +47,8 @@ class Attempts:
         return self._crashes[key]
 
     def _content(self, key: str) -> Content:
-        folder = self._store.root / "partial" / key
         found = set()
-        for path in folder.rglob("*"):
+        for path in self._store.progress_files(key):
             try:
                 status = path.stat()
             except FileNotFoundError:  # replaced while we look

@@ -1,5 +1,7 @@
 """Steps: identity, order, and the one way in which they are executed."""
 
+import re
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -16,8 +18,10 @@ from pdd_ray.core.steps import (
     topological,
 )
 from pdd_ray.core.store import Store
+from pdd_ray.core.version import VERSION, code_commit, commit_of
 
 HERE = __name__
+AUTHOR = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
 WRITE = Operation("note", f"{HERE}:write")
 executed: list[str] = []
 
@@ -85,6 +89,28 @@ def test_what_exists_is_not_executed_again(store):
     run_serially([last, step("more", a=last)], store)
     assert executed == ["first", "last", "more"]
     assert (store.folder(last.key) / "text").read_text() == "lastfirst"
+
+
+def test_a_manifest_says_what_made_the_artifact(store):
+    made = step("made")
+    run_serially([made], store)
+    manifest = store.manifest(made.key)
+    assert (manifest["operation"], manifest["revision"]) == ("note", 1)
+    assert manifest["pdd_ray"] == VERSION
+    assert manifest["commit"] == code_commit()
+
+
+def test_the_commit_of_a_checkout_says_whether_files_differ(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    assert commit_of(package) is None
+    for command in (["init", "-q"], ["add", "."], [*AUTHOR, "commit", "-qm", "first"]):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+    commit = commit_of(package)
+    assert re.fullmatch("[0-9a-f]{40}", commit)
+    (package / "new.py").touch()
+    assert commit_of(package) == f"{commit} with changes"
 
 
 def test_a_failure_is_recorded_and_leaves_no_artifact(store):

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.load import resolved
+from pdd_ray.core import sweep_files
 from pdd_ray.core.files import write_text
 from pdd_ray.results.report.budget import Budget
 from pdd_ray.results.report.experiments import read_experiments
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.load import Collection
     from pdd_ray.core.store import Store
 
-PAGE_FILE = "report.html"
-"""File in the folder of a sweep to which its page is written if no other is named."""
 PICTURE_BYTES = 5_000_000
 PLOT_BYTES = 2_000_000
 LOG_BYTES = 3_000_000
@@ -88,7 +87,7 @@ def write_report(sweep: LoadedSweep, store: Store, path: Path | None = None) -> 
     Raises:
         StoreError: if steps, records or an artifact can't be read.
     """
-    path = path or store.sweep_folder(sweep.name) / PAGE_FILE
+    path = path or store.sweep_folder(sweep.name) / sweep_files.REPORT
     write_text(path, report_html(sweep, store))
     return path
 
