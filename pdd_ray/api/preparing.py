@@ -4,7 +4,7 @@ What :mod:`pdd_ray.api.running` is made of::
 
     store = Store("pdd-ray-store").open()
     prepared = prepare(load_sweep("demo"), store)
-    report = run(prepared, RunOptions())
+    outcome = run(prepared, RunOptions())
     records = collect_records(prepared.plans[0], store)
 """
 
@@ -135,20 +135,20 @@ def run(
     for plan in prepared.plans:
         save_plan(plan, store)
     save_collection(prepared.collection, store)
-    report = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
+    outcome = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
     for plan in prepared.plans:
         records = collect_records(plan, store)
         write_records(store.sweep_folder(plan.sweep.name) / sweep_files.RECORDS, records)
-    return report
+    return outcome
 
 
 def check_complete(
-    report: RunOutcome, prepared: PreparedRun, log_command: str = "pdd-ray logs"
+    outcome: RunOutcome, prepared: PreparedRun, log_command: str = "pdd-ray logs"
 ) -> None:
     """Return if every step is done.
 
     Args:
-        report: What became of the steps.
+        outcome: What became of the steps.
         prepared: The sweep.
         log_command: What shows the log of a step if its label is added.
 
@@ -156,11 +156,11 @@ def check_complete(
         StepsFailedError: with one line per failed step.
         InterruptedRunError: if the run was stopped.
     """
-    if report.failed:
-        lines = _failure_lines(report, prepared.steps, log_command)
+    if outcome.failed:
+        lines = _failure_lines(outcome, prepared.steps, log_command)
         raise StepsFailedError("\n".join(lines))
-    if report.interrupted or not report.complete:
-        done = len(prepared.steps) - len(report.left)
+    if outcome.interrupted or not outcome.complete:
+        done = len(prepared.steps) - len(outcome.left)
         msg = (
             f"stopped with {done} of {len(prepared.steps)} steps done; "
             "run the same command again to continue"
@@ -237,11 +237,13 @@ def _execute_shown(step: Step, store: Store, display: Display) -> str | None:
     return None
 
 
-def _failure_lines(report: RunOutcome, steps: tuple[Step, ...], log_command: str) -> list[str]:
+def _failure_lines(outcome: RunOutcome, steps: tuple[Step, ...], log_command: str) -> list[str]:
     labels = {step.key: step.label for step in steps}
-    failed = f"{len(report.failed)} step{'s' if len(report.failed) > 1 else ''} failed"
-    lines = [f"{failed}, {len(report.blocked)} need what failed, {len(report.left)} were not tried"]
-    for key, message in report.failed.items():
+    failed = f"{len(outcome.failed)} step{'s' if len(outcome.failed) > 1 else ''} failed"
+    lines = [
+        f"{failed}, {len(outcome.blocked)} need what failed, {len(outcome.left)} were not tried"
+    ]
+    for key, message in outcome.failed.items():
         lines.append(f"  {labels[key]}: {message}  ({log_command} {labels[key]})")
     lines.append("run the same command again to try them again")
     return lines

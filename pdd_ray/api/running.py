@@ -91,13 +91,13 @@ class Plan:
             gpus=gpus,
         )
         display = NoDisplay() if quiet else create_display()
-        report = run_prepared(prepared, options, display, serial=serial)
+        outcome = run_prepared(prepared, options, display, serial=serial)
         tables = {
-            sweep.name: write_outputs(sweep, prepared.store, pictures=bool(report.done))
+            sweep.name: write_outputs(sweep, prepared.store, pictures=bool(outcome.done))
             for sweep in prepared.collection.sweeps
         }
         shown = {name: text for name, text in tables.items() if text is not None}
-        return RunResult(self, report, shown)
+        return RunResult(self, outcome, shown)
 
 
 @dataclass(frozen=True)
@@ -106,12 +106,12 @@ class RunResult:
 
     Attributes:
         plan: What was to be done.
-        report: What became of every step.
+        outcome: What became of every step.
         tables: The table of each sweep with a finished evaluation, as Markdown.
     """
 
     plan: Plan
-    report: RunOutcome
+    outcome: RunOutcome
     tables: Mapping[str, str]
 
     def check(self, log_command: str = "pdd-ray logs") -> None:
@@ -126,7 +126,7 @@ class RunResult:
         """
         from pdd_ray.api.preparing import check_complete
 
-        check_complete(self.report, self.plan.prepared, log_command)
+        check_complete(self.outcome, self.plan.prepared, log_command)
 
     @property
     def name(self) -> str:

@@ -45,7 +45,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("api")
     (folder / "tiny.yaml").write_text(TINY, encoding="utf-8")
     result = pdd_ray.run(folder / "tiny.yaml", store=folder / "store", serial=True, quiet=True)
-    assert result.report.complete
+    assert result.outcome.complete
     return folder
 
 
@@ -182,7 +182,7 @@ def test_a_plan_is_what_the_command_shows(folder: Path, shown: Callable[..., str
 
 def test_a_run_gives_what_the_command_leaves(folder: Path):
     result = pdd_ray.run("tiny.yaml", quiet=True)
-    assert (result.name, result.sweeps, result.report.done) == ("tiny", ("tiny",), ())
+    assert (result.name, result.sweeps, result.outcome.done) == ("tiny", ("tiny",), ())
     assert result.records == pdd_analysis.load(folder / "store", "tiny")
     assert len(result.frame()) == len(result.records) == 3
     assert result.table() == (folder / "store/sweeps/tiny/table.md").read_text(encoding="utf-8")
@@ -217,7 +217,7 @@ def test_a_failed_step_is_raised_and_the_others_are_kept(folder: Path):
 def test_what_failed_is_in_the_result_of_a_plan_and_raised_when_it_is_checked(folder: Path):
     planned = pdd_ray.plan("tiny.yaml", ["method.image_learning_rate=1e30"])
     result = planned.run(serial=True, quiet=True)
-    (message,) = result.report.failed.values()
+    (message,) = result.outcome.failed.values()
     assert "diverged" in message
     assert list(result.tables) == ["tiny"]  # the baseline, which was done before
     with pytest.raises(StepsFailedError, match=r"\(show pdd/seed0/stage1\)"):
@@ -233,7 +233,7 @@ def test_a_run_that_was_stopped_says_so_when_it_is_checked(
     monkeypatch.setattr(preparing, "execute", stop)
     planned = pdd_ray.plan("tiny.yaml", store="new")
     result = planned.run(serial=True, quiet=True)
-    assert (result.tables, result.report.interrupted) == ({}, True)
+    assert (result.tables, result.outcome.interrupted) == ({}, True)
     with pytest.raises(InterruptedRunError, match="stopped with 0 of 11 steps done"):
         result.check()
 
