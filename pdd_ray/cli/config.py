@@ -1,4 +1,4 @@
-"""The commands ``config show`` and ``config schema``."""
+"""The commands ``config show``, ``config schema`` and ``config describe``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Problems between several values, told at the one that should change."""
+"""MisplacedError: a problem between several values, told at the one that should change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configurations of selections of real images: random, herding, k-center, forgetting."""
+"""The configurations of coresets: real images, at random, by herding, k-center or forgetting."""
 
 from typing import ClassVar, Literal
 
@@ -9,7 +9,7 @@ from pdd_ray.configuration.recipes import RecipeName
 
 
 class CoresetSpec(MethodTraits):
-    """What all selections share: real train images of each class, in a single stage."""
+    """What all coresets share: real train images of each class, in a single stage."""
 
     step_size: float = Field(default=0.01, gt=0)
     """Learning rate with which networks train on the images."""
