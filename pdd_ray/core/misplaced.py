@@ -27,4 +27,6 @@ def problem_at(*keys: str) -> Iterator[None]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         text = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if first["type"] == "extra_forbidden":
+            text = "unknown key"
         raise MisplacedError(text, *keys, *map(str, first["loc"])) from error

@@ -6,6 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core import extensions as module
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.extensions import extensions
@@ -58,3 +59,8 @@ def test_what_can_not_be_used_is_named(networks_with, name, value, problem):
 def test_built_in_networks_are_the_classes_of_the_modules_of_a_package():
     assert {"convnet", "resnet", "densenet", "mlp", "lenet", "alexnet", "vgg"} <= set(NETWORKS)
     assert NETWORKS["convnet"] is ConvNetSpec
+
+
+def test_options_that_a_source_does_not_have_are_refused_where_they_are_written():
+    with pytest.raises(ConfigError, match=r"^override data\.options\.speed: unknown key$"):
+        load_sweep("demo", ["data.options={speed: 3}"])
