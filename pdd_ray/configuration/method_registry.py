@@ -7,18 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, Union
 from pydantic import Field, TypeAdapter
 
 from pdd_ray.configuration.method import MethodTraits
-from pdd_ray.core.extensions import extensions
+from pdd_ray.core.extensions import configured_name, extensions
 
 GROUP: Final = "pdd_ray.methods"
 """Entry points of methods."""
 
 
-def _name_of(method: type[MethodTraits]) -> str:
-    field = method.model_fields.get("name")
-    return str(field.default) if field is not None else ""
-
-
-METHODS: Final = extensions(GROUP, MethodTraits, "pdd_ray.configuration.methods", _name_of)
+METHODS: Final = extensions(GROUP, MethodTraits, "pdd_ray.configuration.methods", configured_name)
 """The configuration of every method by name."""
 
 if TYPE_CHECKING:

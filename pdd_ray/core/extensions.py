@@ -22,6 +22,8 @@ from pdd_ray.core.errors import ExtensionError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pdd_ray.core.frozen_model import FrozenModel
+
 Extension = TypeVar("Extension")
 
 
@@ -52,6 +54,12 @@ def extensions(
             raise ExtensionError(f"{msg}; choose another name")
         found[name] = extension
     return found
+
+
+def configured_name(kind: type[FrozenModel]) -> str:
+    """Return the default of the field ``name`` of a configuration; empty if it has none."""
+    field = kind.model_fields.get("name")
+    return str(field.default) if field is not None else ""
 
 
 def _built_in(base: type[Extension], package: str) -> Iterator[type[Extension]]:

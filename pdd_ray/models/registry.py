@@ -6,23 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, Union
 
 from pydantic import Field, TypeAdapter
 
-from pdd_ray.core.extensions import extensions
+from pdd_ray.core.extensions import configured_name, extensions
 from pdd_ray.models.spec import NetworkSpec
 
 GROUP: Final = "pdd_ray.models"
 """Entry points of networks."""
 
 
-def _name_of(network: type[NetworkSpec]) -> str:
-    field = network.model_fields.get("name")
-    return str(field.default) if field is not None else ""
-
-
 NETWORKS: Final = extensions(
     GROUP,
     NetworkSpec,  # type: ignore[type-abstract] # only its subclasses are made
     "pdd_ray.models.networks",
-    _name_of,
+    configured_name,
 )
 """The configuration of every network by name."""
 

@@ -9,9 +9,9 @@ import pytest
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core import extensions as module
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.core.extensions import extensions
+from pdd_ray.core.extensions import configured_name, extensions
 from pdd_ray.models.networks.convnet import ConvNetSpec
-from pdd_ray.models.registry import NETWORKS, _name_of
+from pdd_ray.models.registry import NETWORKS
 from pdd_ray.models.spec import NetworkSpec
 
 GROUP = "pdd_ray.models"
@@ -30,7 +30,7 @@ def networks_with(monkeypatch):
     def networks(name: str, value: str):
         point = EntryPoint(name, value, GROUP)
         monkeypatch.setattr(module, "_installed", lambda _group: (point,))
-        return extensions(GROUP, NetworkSpec, "pdd_ray.models.networks", _name_of)
+        return extensions(GROUP, NetworkSpec, "pdd_ray.models.networks", configured_name)
 
     return networks
 
