@@ -98,7 +98,8 @@ def only_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
     tensors = dataset.tensors()
     chosen: dict[str, Tensor] = {}
     for split in ("train", "validation", "test"):
-        labels = positions[tensors[f"{split}_labels"]]
+        old = tensors[f"{split}_labels"]
+        labels = positions.to(old.device)[old]
         chosen[f"{split}_images"] = tensors[f"{split}_images"][labels >= 0]
         chosen[f"{split}_labels"] = labels[labels >= 0]
     names = tuple(dataset.classes[label] for label in classes)

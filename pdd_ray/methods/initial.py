@@ -64,7 +64,8 @@ def random_real_images(
             )
             raise ConfigError(msg)
         chosen.append(random_members(members, images_per_class, generator(seed, *names, label)))
-    return torch.index_select(dataset.train_images, 0, torch.cat(chosen))
+    positions = torch.cat(chosen).to(dataset.train_images.device)
+    return torch.index_select(dataset.train_images, 0, positions)
 
 
 def noise_images(dataset: Dataset, images_per_class: int, seed: int, *names: str | int) -> Tensor:

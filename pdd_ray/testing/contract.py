@@ -32,6 +32,7 @@ from pdd_ray.data.synthetic_set import empty_set
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.stage import create_method, extended
 from pdd_ray.planning.sweep_plan import plan_sweep
+from pdd_ray.testing.fake_device import DEVICE, fake_device
 from pdd_ray.testing.tiny import (
     CLASSES,
     PER_CLASS,
@@ -126,6 +127,22 @@ class MethodContract:
         )
         assert torch.equal(one.images, again.images)
         assert torch.equal(one.images, other.images) != self.draws_by_seed
+
+    def test_a_device_gives_the_bytes_of_the_cpu(
+        self, trajectories: list[Trajectory], tmp_path: Path
+    ) -> None:
+        """It never mixes tensors of a device and of the CPU as no GPU would allow."""
+        spec = self.spec()
+        stages = [inputs_of(spec, trajectories)]
+        if spec.distills:
+            stages.append(second_stage(spec, trajectories, tmp_path))
+        for number, inputs in enumerate(stages):
+            on_cpu = distil(spec, inputs, tmp_path / f"cpu{number}")
+            with fake_device():
+                moved = replace(inputs, dataset=inputs.dataset.to(DEVICE), device=DEVICE)
+                on_device = distil(spec, moved, tmp_path / f"device{number}")
+            assert torch.equal(on_device.images, on_cpu.images)
+            assert on_device.step_size == on_cpu.step_size
 
     def test_global_random_numbers_stay_as_they_are(
         self, trajectories: list[Trajectory], tmp_path: Path

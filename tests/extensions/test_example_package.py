@@ -70,7 +70,7 @@ def test_it_keeps_the_contract_of_methods(with_example):
         "--confcutdir", str(PACKAGE), "-c", str(PACKAGE / "pyproject.toml"), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "5 passed" in done.stdout
+    assert "6 passed" in done.stdout
 
 
 def test_unknown_names_list_what_is_installed(with_example):
