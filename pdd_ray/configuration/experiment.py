@@ -176,7 +176,7 @@ class ResourcesSpec(FrozenModel):
     """Resources of each kind of step; not part of a step's identity."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA for steps that hold a GPU where there is one, the CPU otherwise."""
+    """`auto`: CUDA for steps that hold a GPU, the CPU otherwise; an error if torch sees no GPU."""
     data: StepResources = StepResources()
     """Reading and preparing a data set."""
     start: StepResources = StepResources()

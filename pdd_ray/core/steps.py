@@ -17,7 +17,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
-from pdd_ray.core.errors import DamagedArtifactError, PddError
+from pdd_ray.core.errors import DamagedArtifactError, PddError, ResourceError
 from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
 from pdd_ray.core.processes import prepare_process
@@ -252,7 +252,11 @@ def one_line(error: BaseException) -> str:
 def choose_device(wanted: str, gpus: float) -> str:
     """Return ``cuda`` or ``cpu`` for a step that holds ``gpus`` GPUs.
 
-    ``auto`` means CUDA where the step holds a GPU and torch sees one.
+    ``auto`` means CUDA where the step holds a GPU, the CPU otherwise.
+
+    Raises:
+        ResourceError: if it holds a GPU and torch sees none: computing on the CPU instead would
+            take far longer than anybody asked for.
     """
     if wanted != "auto":
         return wanted
@@ -260,7 +264,16 @@ def choose_device(wanted: str, gpus: float) -> str:
         return "cpu"
     import torch
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    built_for = torch.version.cuda or torch.version.hip
+    found = f"was built for {built_for} and finds no GPU" if built_for else "was built for CPUs"
+    msg = (
+        f"the step holds {gpus:g} GPUs, but torch {torch.__version__} {found} on "
+        f"{platform.node()}; install a torch for these GPUs there (`pdd-ray doctor` looks at a "
+        "machine), or compute on the CPU: resources.device=cpu"
+    )
+    raise ResourceError(msg)
 
 
 def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> float:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from pdd_ray.core.errors import DamagedArtifactError, NonFiniteLossError
+from pdd_ray.core.errors import DamagedArtifactError, NonFiniteLossError, ResourceError
 from pdd_ray.core.operations import Operation
 from pdd_ray.core.steps import (
     Cost,
@@ -136,6 +136,24 @@ def test_a_damaged_input_is_not_used(store):
 )
 def test_the_device_follows_the_resources(wanted, gpus, device):
     assert choose_device(wanted, gpus) == device
+
+
+@pytest.mark.parametrize(
+    ("cuda", "hip", "found"),
+    [
+        (None, None, "was built for CPUs"),
+        ("13.0", None, "was built for 13.0 and finds no GPU"),
+        (None, "7.1", "was built for 7.1 and finds no GPU"),
+    ],
+)
+def test_a_step_that_holds_a_gpu_never_falls_back_to_the_cpu(monkeypatch, cuda, hip, found):
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    monkeypatch.setattr("torch.version.hip", hip)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ResourceError, match=rf"^the step holds 0\.5 GPUs, but torch \S+ {found}"):
+        choose_device("auto", 0.5)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert choose_device("auto", 0.5) == "cuda"
 
 
 def test_threads_are_whole_cpus():

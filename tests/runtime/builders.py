@@ -39,6 +39,7 @@ def make_step(
         inputs={step.label: step for step in inputs},
         label=label,
         resources=resources,
+        device="cpu",  # the GPUs of these tests are logical ones
         cost=Cost(operations=operations),
     )
 
