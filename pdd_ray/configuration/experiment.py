@@ -166,8 +166,8 @@ class StepResources(FrozenModel):
 
     cpus: float = Field(default=1.0, ge=0)
     """CPUs; torch uses max(1, floor(cpus)) threads, the same serially and on Ray."""
-    gpus: float = Field(default=0.0, ge=0)
-    """GPUs; fractions share one GPU."""
+    gpus: float = Field(default=0.0, ge=0, le=1)
+    """GPUs; fractions share one GPU. A step computes on one at most."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory that Ray reserves, in GB; not reserved if not given."""
 

@@ -31,19 +31,22 @@ class TaskPool:
     """The tasks that were launched and not asked for yet.
 
     Ray's own retries are off: whether a step is tried again is decided in one place, by its
-    progress. Workers that held no GPU are reused, so each loads torch once; Ray ends those
-    that did, because a CUDA context can't move to the GPU of the next task.
+    progress. Workers that held no GPU are reused, so each loads torch once; those that did end
+    with their task, because a CUDA context can't move to the GPU of the next one. Ray sees to that
+    by itself only where GPUs are asked for when a function is declared, not in its options.
     """
 
     def __init__(self, store: Store) -> None:
         self._root = str(store.root)
-        self._remote = ray.remote(run_step)
+        self._reused = ray.remote(run_step)
+        self._used_once = ray.remote(max_calls=1)(run_step)
         self._running: dict[Any, str] = {}
 
     def launch(self, step: Step) -> None:
         """Give ``step`` to Ray."""
         resources = step.resources
-        reference = self._remote.options(
+        remote = self._used_once if resources.gpus else self._reused
+        reference = remote.options(
             name=step.label or step.key,
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,

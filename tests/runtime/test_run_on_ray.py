@@ -135,6 +135,28 @@ def test_fractions_of_gpus_share_them_without_exceeding_them(store: Store, folde
     assert {gpus for *_, gpus in traces} <= {"[0]", "[1]"}
 
 
+@pytest.mark.slow
+def test_no_process_ever_sees_two_gpus(store: Store, folder: Path):
+    steps = [
+        make_step(
+            f"{gpus} GPUs, {number}",
+            function="logged",
+            folder=str(folder),
+            seconds=0.1 * (number % 3),
+            resources=Resources(cpus=0.25, gpus=gpus),
+        )
+        for number in range(6)
+        for gpus in (0.5, 1)
+    ]
+    assert run(steps, store, NoDisplay()).complete
+    traces = [path.read_text().split() for path in folder.iterdir()]
+    seen: dict[str, set[str]] = {}
+    for _, _, process, gpus in traces:
+        seen.setdefault(process, set()).add(gpus)
+    assert {gpus for found in seen.values() for gpus in found} == {"[0]", "[1]"}
+    assert [found for found in seen.values() if len(found) > 1] == []
+
+
 def test_workers_are_reused(store: Store, folder: Path):
     steps = [make_step(str(n), function="logged", folder=str(folder)) for n in range(12)]
     assert run(steps, store, NoDisplay()).complete
