@@ -54,7 +54,16 @@ CHECKS: dict[str, Callable[[Vector], None]] = {
     "dream_selection": selection.check_dream_selection,
 }
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32}
-SLOW = ("zca_cifar_256", "dc_pool_nets_ch3", "resnetap10_idc_in_size64", "resnet18_in_c10")
+SLOW = (
+    "zca_cifar_256",
+    "dc_pool_nets_ch3",
+    "resnetap10_idc_in_size64",
+    "resnet18_in_c10",
+    "resnet18_idc_bn_c10",
+    "resnet10_bn_c10",
+    "densenet_cifar_c10",
+    "mtt_masked_outer2_dsa",
+)
 """Vectors of large networks and of 3072 dimensions; smaller ones of their kind are quick."""
 
 

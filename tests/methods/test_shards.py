@@ -179,6 +179,7 @@ def check_told(facts, labels, parent, threads):
     assert {tuple(rest) for _, *rest in facts} == {(threads, 0, 7)}
 
 
+@pytest.mark.slow
 def test_each_process_gets_a_contiguous_part_and_the_threads_of_the_parent():
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -94,7 +94,7 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 ON_THE_CPU = ("data", "classes")
 """Operations that prepare images before any device is asked for."""
-QUICK = ("trajectory matching", "recipe of IDC", "continual learning, protocol B")
+QUICK = ("trajectory matching", "continual learning, protocol B")
 
 
 def steps_of(changes: dict[str, Any], store: Store) -> Sequence[Step]:

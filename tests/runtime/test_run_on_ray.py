@@ -193,6 +193,7 @@ def test_at_a_signal_after_a_report_the_run_ends_without_waiting_for_the_step(
     assert counted(folder, "first") == [1, 2]  # it was still waiting
 
 
+@pytest.mark.slow
 def test_the_run_after_an_interrupted_one_continues(store: Store, folder: Path):
     step = make_step("count", function="counting", folder=str(folder), until=3, waits_at=2)
     assert run([step], store, Reacting(interrupt)).interrupted
