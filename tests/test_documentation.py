@@ -257,10 +257,6 @@ def _cited_sections(source: str, citation: str) -> list[str]:
     return [found for numbers in lists for found in re.findall(number, numbers)]
 
 
-SPECS = METHODS
-"""The configuration of every method."""
-
-
 def rows_of(text: str) -> list[list[str]]:
     """Return the cells of the rows of the tables of ``text``."""
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
@@ -288,7 +284,7 @@ def test_every_method_is_in_the_table_of_methods_with_its_recipe_and_needs():
     listed = listed_methods()
     assert listed.keys() == METHODS.keys()
     for name, (_, _, _, stages, recipe, needs) in listed.items():
-        spec = SPECS[name]()
+        spec = METHODS[name]()
         assert recipe == f"`{spec.recipe}`"
         assert (stages == "any number") == spec.distills
         assert ("experts" in needs) == bool(spec.trajectory_epochs)

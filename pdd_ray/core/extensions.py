@@ -11,7 +11,6 @@ be added here. Both are found in the same way by everybody else.
 
 from __future__ import annotations
 
-from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pkgutil import iter_modules
@@ -71,7 +70,6 @@ def _built_in(base: type[Extension], package: str) -> Iterator[type[Extension]]:
                 yield value
 
 
-@cache
 def _installed(group: str) -> tuple[EntryPoint, ...]:
     return tuple(entry_points(group=group))
 

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdd_ray.core.errors import DamagedArtifactError, PddError, ResourceError
@@ -279,8 +279,7 @@ def choose_device(wanted: str, gpus: float) -> str:
 def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> float:
     for parent in call.inputs.values():
         store.verify(parent, quick=True)
-    module, _, name = call.operation.function.partition(":")
-    function: Callable[[StepContext], None] = getattr(import_module(module), name)
+    function: Callable[[StepContext], None] = resolve_name(call.operation.function)
     device = choose_device(call.device, call.gpus)
     prepare_process(call.threads)
     context = StepContext(

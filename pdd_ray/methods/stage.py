@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING
 
 from torchvision.utils import save_image
@@ -71,8 +71,7 @@ def run(context: StepContext) -> None:
 
 def create_method(spec: MethodSpec) -> DistillationMethod:
     """Return the method that ``spec`` configures."""
-    module, _, name = spec.code.partition(":")
-    method: DistillationMethod = getattr(import_module(module), name)(spec)
+    method: DistillationMethod = resolve_name(spec.code)(spec)
     return method
 
 

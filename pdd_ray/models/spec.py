@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, ClassVar
 
 from pdd_ray.core.frozen_model import FrozenModel
@@ -54,8 +54,7 @@ class NetworkSpec(FrozenModel):
         module works in place: methods differentiate twice. Calls the function of :attr:`code` with
         this configuration, the shape and the number of classes.
         """
-        module, _, name = self.code.partition(":")
-        network: nn.Sequential = getattr(import_module(module), name)(self, shape, num_classes)
+        network: nn.Sequential = resolve_name(self.code)(self, shape, num_classes)
         return network
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
