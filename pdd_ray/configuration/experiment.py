@@ -176,7 +176,8 @@ class ResourcesSpec(FrozenModel):
     """Resources of each kind of step; not part of a step's identity."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA for steps that hold a GPU, the CPU otherwise; an error if torch sees no GPU."""
+    """`auto`: CUDA for steps that hold a GPU, the CPU otherwise; an error if torch sees no GPU.
+    `cuda` (ROCm too): steps that hold no GPU are refused. Data are prepared on the CPU."""
     data: StepResources = StepResources()
     """Reading and preparing a data set."""
     start: StepResources = StepResources()

@@ -255,13 +255,13 @@ def choose_device(wanted: str, gpus: float) -> str:
     ``auto`` means CUDA where the step holds a GPU, the CPU otherwise.
 
     Raises:
-        ResourceError: if it holds a GPU and torch sees none: computing on the CPU instead would
-            take far longer than anybody asked for.
+        ResourceError: if it is to compute on a GPU and torch sees none: computing on the CPU
+            instead would take far longer than anybody asked for.
     """
-    if wanted != "auto":
-        return wanted
-    if gpus == 0:
+    if wanted == "cpu" or (wanted == "auto" and gpus == 0):
         return "cpu"
+    if wanted not in ("auto", "cuda"):
+        return wanted  # a device of torch's own extensions, such as the one of the tests
     import torch
 
     if torch.cuda.is_available():

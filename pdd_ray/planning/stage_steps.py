@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pdd_ray.configuration.devices import COMPUTING
 from pdd_ray.configuration.method import DistillationSpec
 from pdd_ray.core import operations
 from pdd_ray.core.steps import Cost, Resources, Step
@@ -209,7 +210,7 @@ class StagePlanner:
             inputs=inputs,
             label=f"{experiment_id(self.experiment)}/{self.name}{name}",
             resources=_resources(self.resources, operation),
-            device=self.resources.device,
+            device=self.resources.device if operation.resources in COMPUTING else "cpu",
             cost=cost,
         )
 
