@@ -204,13 +204,14 @@ class StagePlanner:
         cost: Cost,
     ) -> Step:
         """Return a step of the experiment; ``name`` is its own part of the label."""
+        computes = operation.resources in COMPUTING
         return Step(
             operation=operation,
-            config=config,
+            config={**config, **self.spec.numerics} if computes else config,
             inputs=inputs,
             label=f"{experiment_id(self.experiment)}/{self.name}{name}",
             resources=_resources(self.resources, operation),
-            device=self.resources.device if operation.resources in COMPUTING else "cpu",
+            device=self.resources.device if computes else "cpu",
             cost=cost,
         )
 
