@@ -17,8 +17,10 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdd_ray.core.errors import DamagedArtifactError, PddError, ResourceError
+from pdd_ray.core.files import empty_folder
 from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
+from pdd_ray.core.out_of_memory import within_memory
 from pdd_ray.core.processes import Numerics, ProcessSettings, prepare_process, prepared
 from pdd_ray.core.provenance import Effort, Stopwatch, provenance
 
@@ -305,10 +307,15 @@ def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) ->
         progress=on_progress,
         shards=call.shards,
     )
+
+    def work() -> None:
+        empty_folder(output)  # of what a first attempt has written
+        function(context)
+
     stopwatch = Stopwatch()
     with freed_memory_is_reused():
-        function(context)
-    return stopwatch.effort()
+        parts = within_memory(work, call, device)
+    return stopwatch.effort(parts)
 
 
 def _log_to(path: Path) -> logging.Handler:

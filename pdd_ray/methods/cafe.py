@@ -29,6 +29,7 @@ from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec
+from pdd_ray.training.chunks import joined, parts_of, total
 from pdd_ray.training.loop import Sgd, TrainingState, accuracy, random_batches, train
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class CafeMatcher:
         for group, d_part in zip(self._batches.groups(tasks), d_means, strict=True):
             batches = self._batches.of(group)
             variable = batches.variable
-            d_batch = functions.pull(theta, variable.images.detach(), variable.weights, d_part)
+            d_batch = functions.pulled(theta, variable.images.detach(), variable.weights, d_part)
             gradients += batches.gradients(d_batch)
         return gradients
 
@@ -364,12 +365,12 @@ class _Stage:
 
 
 def _group_means(functions: _Functions, theta: Tensor, batches: GroupBatches) -> LayerMeans:
-    real, last = functions.means(theta, batches.real.images, batches.real.weights)
+    real, last = functions.summed(theta, batches.real.images, batches.real.weights)
     variable = batches.variable
-    synthetic, _ = functions.means(theta, variable.images.detach(), variable.weights)
+    synthetic, _ = functions.summed(theta, variable.images.detach(), variable.weights)
     constant = batches.constant
     if len(constant.images):
-        offset, _ = functions.means(theta, constant.images, constant.weights)
+        offset, _ = functions.summed(theta, constant.images, constant.weights)
         synthetic = tuple(a + b for a, b in zip(synthetic, offset, strict=True))
     return LayerMeans(real, synthetic, last)
 
@@ -382,8 +383,9 @@ class _Functions:
     the products of these sums with ``d_means`` with respect to the images.
     """
 
-    def __init__(self, layers: LayerFeatures, *, compile: bool) -> None:
+    def __init__(self, layers: LayerFeatures, *, together: bool, compile: bool) -> None:
         self._layers = FlatModel(layers)
+        self._together = together
         self.numel = self._layers.numel
         self.means = self._eager_means
         self.pull = self._eager_pull
@@ -392,6 +394,17 @@ class _Functions:
         if compile:
             self.means = compiled(self._means)
             self.pull = compiled(self._functional_pull)
+
+    def summed(self, theta: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensors, Tensor]:
+        """Return ``means``, of as many images at once as the memory holds."""
+        parts = parts_of(images, weights, together=self._together)
+        sums, last = zip(*(self.means(theta, *part) for part in parts), strict=True)
+        return total(sums), joined(last)
+
+    def pulled(self, theta: Tensor, images: Tensor, weights: Tensor, d_means: Tensors) -> Tensor:
+        """Return ``pull``, of as many images at once as the memory holds."""
+        parts = parts_of(images, weights, together=self._together)
+        return joined([self.pull(theta, batch, shares, d_means) for batch, shares in parts])
 
     def _means(self, theta: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensors, Tensor]:
         # this network gives maps, where others give logits
@@ -428,4 +441,5 @@ class _Functions:
 def _functions(model: ConvNetSpec, shape: Shape, device: str, compile: bool) -> _Functions:
     # The classifier, and with it the number of classes, has no part in the features.
     network = create_model(model, shape, 1, torch.Generator()).to(device)
-    return _Functions(LayerFeatures(model, network), compile=compile)
+    layers = LayerFeatures(model, network)
+    return _Functions(layers, together=model.has_batch_norm, compile=compile)

@@ -16,6 +16,7 @@ from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.idc import IdcStage, first_images, mixed
 from pdd_ray.methods.initial import class_members
 from pdd_ray.methods.layer_features import Embedding
+from pdd_ray.training.chunks import size_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,7 +104,7 @@ class RepresentativeBatches:
         """
         dataset = self._inputs.dataset
         parts = []
-        for positions in members.split(CHUNK):
+        for positions in members.split(size_at_once(CHUNK, len(members))):
             images = dataset.train_images[positions.to(dataset.train_images.device)]
             if self._spec.unnormalised_embedding:
                 images = dataset.pixels.inverse(images)

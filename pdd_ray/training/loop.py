@@ -17,6 +17,7 @@ from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.training.augmentation.cutmix import CutMix, draw_cutmix
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
+from pdd_ray.training.chunks import backward, size_at_once
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,7 +42,7 @@ Batches = Callable[[int], Iterable[Batch]]
 """Gives the batches of an epoch (0-based)."""
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""Gives the loss [] of a network on images [b, C, H, W] and targets: classes [b], or
+"""Gives the mean loss [] of a network on images [b, C, H, W] and targets: classes [b], or
 probabilities [b, classes]."""
 
 
@@ -212,11 +213,10 @@ def train(
         seen = 0
         for batch in batches(epoch):
             inputs, targets = _step_of(batch, images, labels, state.model)
-            loss = loss_of(state.model, inputs, targets)
             optimiser.zero_grad()
-            loss.backward()
+            loss = backward(loss_of, state.model, inputs, targets)
             optimiser.step()
-            total += loss.detach() * len(batch.indices)
+            total += loss * len(batch.indices)
             seen += len(batch.indices)
         state.buffers = _buffers(optimiser, parameters)
         state.epoch = epoch + 1
@@ -254,7 +254,8 @@ def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     was_training = model.training
     model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=images.device)
-    for batch, truth in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True):
+    size = size_at_once(TEST_BATCH, len(images))
+    for batch, truth in zip(images.split(size), labels.split(size), strict=True):
         correct += (model(batch).argmax(dim=1) == truth).sum()
     model.train(was_training)
     return int(correct) / len(labels)

@@ -167,8 +167,10 @@ class _Presentations:
             hook.remove()
 
     def _observe(self, _model: object, _inputs: object, logits: Tensor) -> None:
-        truth = self._labels[self._shown.to(self._labels.device)].to(logits.device)
-        self.counter.observe(self._shown, (logits.argmax(dim=1) == truth).cpu())
+        # a batch may come in parts, in order
+        shown, self._shown = self._shown[: len(logits)], self._shown[len(logits) :]
+        truth = self._labels[shown.to(self._labels.device)].to(logits.device)
+        self.counter.observe(shown, (logits.argmax(dim=1) == truth).cpu())
 
     def after_epoch(self, epoch: int) -> None:
         pass
