@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from pdd_ray.configuration.training import ExpertSpec, SyntheticTrainingSpec
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
@@ -24,6 +26,7 @@ from pdd_ray.training.loop import (
     recipe_batches,
     sgd_of,
 )
+from pdd_ray.training.number_formats import in_bfloat16, with_channels_last
 from pdd_ray.training.resumable import Training, train_resumably
 from pdd_ray.training.scores import images_in_window
 from pdd_ray.training.starts import random_start
@@ -71,6 +74,8 @@ def run_expert(context: StepContext) -> None:
     if "scores" in context.inputs:
         dataset, _ = images_in_window(dataset, context.inputs["scores"], config["window"])
     model = _start(context, dataset.shape, dataset.num_classes)
+    if spec.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     network = FlatModel(model)
     snapshots = _Snapshots(model, network)
     names = ("chain", config["chain"], "expert", config["stage"])
@@ -91,10 +96,13 @@ def run_expert(context: StepContext) -> None:
 
 
 def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
-    if not spec.compile:
-        return mean_cross_entropy
-    model = read_network(context.config["model"])
-    return compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
+    loss: Loss = mean_cross_entropy
+    if spec.compile:
+        model = read_network(context.config["model"])
+        loss = compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
+    if spec.precision == "bfloat16":
+        loss = in_bfloat16(loss)
+    return with_channels_last(loss) if spec.channels_last else loss
 
 
 class _Snapshots:
