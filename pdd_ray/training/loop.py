@@ -266,16 +266,21 @@ def _step_of(
     return batch.cutmix.apply(inputs), ratio * targets + (1 - ratio) * partners
 
 
-@torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return the share of ``images`` [N, C, H, W] that ``model`` in eval mode gets right."""
+    return int(correct_answers(model, images, labels)) / len(labels)
+
+
+@torch.no_grad()
+def correct_answers(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return how many of ``images`` ``model`` in eval mode gets right, int64 [], on its device."""
     was_training = model.training
     model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=images.device)
     for batch, truth in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True):
         correct += (model(batch).argmax(dim=1) == truth).sum()
     model.train(was_training)
-    return int(correct) / len(labels)
+    return correct
 
 
 class PeriodicSave:
