@@ -52,12 +52,12 @@ class Dm:
         draws = SiameseDraws(spec, inputs, stage_images)
         matcher = DmMatcher(inputs.model, draws.batches, compile=spec.compile)
 
-        def use(state: DrawState) -> Mapping[str, float]:
+        def use(state: DrawState) -> Mapping[str, Tensor]:
             theta = drawn_network(inputs, state.draw)
             matches = shards.match(theta, draws.tasks(state.images, state.draw))
             gradient = stage_images.gathered([match.gradient for match in matches])
             state.descend(gradient, spec.image_learning_rate * stage_images.rates, spec.momentum)
-            return {"loss": float(torch.stack([match.loss for match in matches]).sum())}
+            return {"loss": torch.stack([match.loss for match in matches]).sum()}
 
         first = stage_images.first(draws.first_images())
         with sharded(matcher, inputs.shards) as shards:
@@ -133,8 +133,9 @@ class ClassBatches:
         self._together = together
 
     def groups(self, tasks: Sequence[ClassTask]) -> list[list[ClassTask]]:
-        """Return which of ``tasks`` go through the network in the same batch."""
-        return [list(tasks)] if self._together else [[task] for task in tasks]
+        """Return which of ``tasks`` go through the network in the same batch, on its device."""
+        arrived = self._images.arrived(tasks)
+        return [arrived] if self._together else [[task] for task in arrived]
 
     def of(self, group: Sequence[ClassTask]) -> GroupBatches:
         """Return the batches of ``group``; real and frozen images in the dtype of the tasks'."""

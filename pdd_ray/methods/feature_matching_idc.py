@@ -69,7 +69,9 @@ class FeatureMatcher:
         """
         device = str(theta.device)
         sums = _weighted_sums(self._model, self._images.shape, device, compile=self._compile)
-        return [self._match_class(sums, theta.detach(), task) for task in tasks]
+        return [
+            self._match_class(sums, theta.detach(), task) for task in self._images.arrived(tasks)
+        ]
 
     def _match_class(
         self, sums: Callable[[Tensor, Tensor, Tensor], Tensor], theta: Tensor, task: ClassTask

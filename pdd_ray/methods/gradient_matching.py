@@ -101,7 +101,8 @@ class GradientMatcher:
             self._compile,
         )
         return [
-            self._match_class(functions, theta.detach(), task, statistics or {}) for task in tasks
+            self._match_class(functions, theta.detach(), task, statistics or {})
+            for task in self._images.arrived(tasks)
         ]
 
     def _match_class(
