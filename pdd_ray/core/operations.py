@@ -28,6 +28,9 @@ class Operation:
         resources: Entry of a sweep's ``resources`` that its steps hold; its kind if not given.
         sharded: Whether its work can be spread over ``class_shards`` processes.
         adds_images: Whether what it makes is a synthetic set; it then writes TensorBoard events.
+        together: Where the function is that does several of its steps at once, ``module:function``;
+            called with their StepContexts. None does if not given.
+        differs: Names of the settings and inputs in which steps may differ that it does at once.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Operation:
     resources: str = ""
     sharded: bool = False
     adds_images: bool = False
+    together: str = ""
+    differs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Fill in what follows from the name."""

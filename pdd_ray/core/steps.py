@@ -43,13 +43,15 @@ OnProgress = Callable[[Mapping[str, float]], None]
 class Resources:
     """What a step holds while it runs; ``memory`` in bytes, reserved only if given.
 
-    ``shards`` is the number of processes that share it.
+    ``shards`` is the number of processes that share it, ``group`` how many steps that are alike
+    may share it, computed at once in one process.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int | None = None
     shards: int = 1
+    group: int = 1
 
     @property
     def threads(self) -> int:
@@ -99,6 +101,18 @@ class Step:
             "inputs": {name: step.key for name, step in self.inputs.items()},
         }
         return f"{self.kind}-{digest(made_by)}"
+
+    @cached_property
+    def likeness(self) -> str:
+        """The same for steps that may be computed at once; its own key if it never is."""
+        if self.resources.group == 1 or not self.operation.together:
+            return self.key
+        differs = self.operation.differs
+        inputs: dict[str, Json] = {
+            name: "" if name in differs else step.key for name, step in self.inputs.items()
+        }
+        config: dict[str, Json] = {k: v for k, v in self.config.items() if k not in differs}
+        return digest({"operation": self.operation.name, "config": config, "inputs": inputs})
 
     @property
     def kind(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from pdd_ray.core.errors import DamagedArtifactError
@@ -28,14 +28,17 @@ class StepOutcome:
     """How the execution of a step ended, if its worker lived to tell.
 
     Attributes:
-        status: ``done``, ``failed``, or ``damaged`` if an input is not what was committed.
+        status: ``done``, ``failed``, ``damaged`` if an input is not what was committed, or ``left``
+            if the worker ended before it had begun the step.
         message: One line about the failure.
         damaged: Key of the damaged input.
+        seconds: How long the worker was at it.
     """
 
-    status: Literal["done", "failed", "damaged"]
+    status: Literal["done", "failed", "damaged", "left"]
     message: str = ""
     damaged: str = ""
+    seconds: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as plain values."""
@@ -51,6 +54,7 @@ def execute_and_tell(
     """Execute ``call`` on the store in ``root``; call ``on_progress`` at most once a second."""
     store = Store(root)
     progress = _Progress(store.progress_path(call.key), on_progress, clock)
+    started = time.perf_counter()
     try:
         execute(call, store, progress)
     except DamagedArtifactError as error:
@@ -59,7 +63,7 @@ def execute_and_tell(
         return StepOutcome("failed", one_line(error))
     finally:
         progress.path.unlink(missing_ok=True)
-    return StepOutcome("done")
+    return StepOutcome("done", seconds=time.perf_counter() - started)
 
 
 def read_progress(store: Store, key: str) -> Mapping[str, float]:
