@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from pdd_ray.configuration.training import ExpertSpec, SyntheticTrainingSpec
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from pdd_ray.core.steps import StepContext
     from pdd_ray.data.dataset import Dataset
     from pdd_ray.training.loop import Loss
+
+WAITING_BYTES = 2**26
+"""Snapshots that stay on a device are not larger than this together."""
 
 
 def run_start(context: StepContext) -> None:
@@ -98,13 +103,23 @@ def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
 
 
 class _Snapshots:
-    """The parameters of a network at the start and after every epoch, [P] each, on the CPU."""
+    """The parameters of a network at the start and after every epoch, [P] each.
+
+    They stay on its device for some epochs, and come to the CPU together.
+    """
 
     def __init__(self, model: nn.Module, network: FlatModel) -> None:
         self._model = model
         self._network = network
-        self.taken: list[Tensor] = []
+        self._taken: list[Tensor] = []
+        self._waiting: list[Tensor] = []
         self._take()
+
+    @property
+    def taken(self) -> list[Tensor]:
+        """All of them so far, on the CPU."""
+        self._read()
+        return self._taken
 
     def after_epoch(self, epoch: int) -> None:
         self._take()
@@ -113,11 +128,21 @@ class _Snapshots:
         return {f"{epoch:05d}": value for epoch, value in enumerate(self.taken)}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.taken = [tensors[name] for name in sorted(tensors)]
+        self._waiting.clear()
+        self._taken = [tensors[name] for name in sorted(tensors)]
 
     def _take(self) -> None:
-        """Copy the parameters: on a CPU ``detach().cpu()`` alone would alias the live network."""
-        self.taken.append(self._network.flatten(self._model).cpu())
+        """Copy the parameters: those of the network change with every step."""
+        snapshot = self._network.flatten(self._model)
+        self._waiting.append(snapshot)
+        size = sum(value.numel() * value.element_size() for value in self._waiting)
+        if snapshot.device.type == "cpu" or size >= WAITING_BYTES:
+            self._read()
+
+    def _read(self) -> None:
+        if self._waiting:
+            self._taken += torch.stack(self._waiting).cpu().unbind()
+            self._waiting.clear()
 
 
 def _start(context: StepContext, shape: tuple[int, int, int], num_classes: int) -> nn.Module:

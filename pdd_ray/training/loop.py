@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, SupportsFloat, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.training.ahead import epochs_on
 from pdd_ray.training.augmentation.cutmix import CutMix, draw_cutmix
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
+from pdd_ray.training.epoch_losses import EpochLosses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,47 +186,65 @@ def train(
     sgd: Sgd,
     *,
     loss_of: Loss = mean_cross_entropy,
-    after_epoch: Callable[[int, float], None] | None = None,
+    after_epoch: Callable[[int, SupportsFloat], None] | None = None,
 ) -> TrainingState:
     """Train ``state.model`` in place with mean cross-entropy, and return the state.
+
+    On a device the CPU hardly ever waits: draws of many steps are copied together
+    (:mod:`pdd_ray.training.ahead`), and losses are read about once a second.
 
     Args:
         state: Network and momentum buffers; epochs below ``state.epoch`` are taken as done.
         images: [N, C, H, W], on the network's device.
         labels: Classes, int64 [N], or probabilities, [N, classes].
         learning_rates: One per epoch.
-        batches: Gives the batches of an epoch.
+        batches: Gives the batches of an epoch; on a device it may be asked before they are needed.
         sgd: The optimiser.
         loss_of: Mean cross-entropy; give a compiled one of the same structure to be faster.
-        after_epoch: Called with the number of epochs done and the epoch's mean loss.
+        after_epoch: Called with the number of epochs done and the epoch's mean loss. On a device,
+            ``float`` of it waits, and raises if the loss of this or an earlier epoch is not finite.
 
     Raises:
-        NonFiniteLossError: if the loss of an epoch is not finite.
+        NonFiniteLossError: if the loss of an epoch is not finite, naming the first such epoch; on
+            a device it may be found some epochs later, at the end of the training at the latest.
     """
     parameters = list(state.model.train().parameters())
-    for epoch in range(state.epoch, len(learning_rates)):
+    optimiser = _optimiser(parameters, sgd, state.buffers)
+    losses = EpochLosses(images.device)
+    epochs = range(state.epoch, len(learning_rates))
+    for epoch, steps in epochs_on(images, batches, epochs):
         if sgd.reset_at_drop and epoch and learning_rates[epoch] < learning_rates[epoch - 1]:
-            state.buffers = None
-        optimiser = _optimiser(parameters, learning_rates[epoch], sgd, state.buffers)
-        total = images.new_zeros(())
-        seen = 0
-        for batch in batches(epoch):
-            inputs, targets = _step_of(batch, images, labels, state.model)
-            loss = loss_of(state.model, inputs, targets)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            total += loss.detach() * len(batch.indices)
-            seen += len(batch.indices)
+            optimiser.state.clear()
+        optimiser.param_groups[0]["lr"] = learning_rates[epoch]
+        found = _train_epoch(state.model, optimiser, steps, images, labels, loss_of)
         state.buffers = _buffers(optimiser, parameters)
         state.epoch = epoch + 1
-        mean_loss = float(total) / seen
-        if not math.isfinite(mean_loss):
-            msg = f"the training loss is {mean_loss} in epoch {epoch + 1}; lower the learning rate"
-            raise NonFiniteLossError(msg)
+        losses.add(state.epoch, *found)
         if after_epoch is not None:
-            after_epoch(state.epoch, mean_loss)
+            after_epoch(state.epoch, losses.newest)
+    losses.read()
     return state
+
+
+def _train_epoch(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    steps: Iterable[Batch],
+    images: Tensor,
+    labels: Tensor,
+    loss_of: Loss,
+) -> tuple[list[Tensor], list[int]]:
+    """Train on the batches of one epoch; return the loss, [], and the size of each."""
+    losses, sizes = [], []
+    for batch in steps:
+        inputs, targets = _step_of(batch, images, labels, model)
+        loss = loss_of(model, inputs, targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+        sizes.append(len(batch.indices))
+    return losses, sizes
 
 
 def _step_of(
@@ -268,9 +286,14 @@ class PeriodicSave:
         self._seconds = seconds
         self._last = time.monotonic()
 
+    @property
+    def due(self) -> bool:
+        """Whether a call would save."""
+        return time.monotonic() - self._last >= self._seconds
+
     def __call__(self) -> None:
         """Save if it is time."""
-        if time.monotonic() - self._last >= self._seconds:
+        if self.due:
             self._save()
             self._last = time.monotonic()
 
@@ -285,11 +308,12 @@ def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _optimiser(
-    parameters: list[nn.Parameter], learning_rate: float, sgd: Sgd, buffers: list[Tensor] | None
+    parameters: list[nn.Parameter], sgd: Sgd, buffers: list[Tensor] | None
 ) -> torch.optim.SGD:
+    """Return the optimiser, without a learning rate yet; ``buffers`` are copied."""
     optimiser = torch.optim.SGD(
         parameters,
-        lr=learning_rate,
+        lr=0.0,
         momentum=sgd.momentum,
         weight_decay=sgd.weight_decay,
         foreach=True,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, SupportsFloat
 
+from pdd_ray.core.transfers import FetchTimes
 from pdd_ray.training.loop import PeriodicSave, mean_cross_entropy, train
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def train_resumably(
     done twice.
 
     Args:
-        context: Of the step; its progress is told after each epoch.
+        context: Of the step; its progress is told after each epoch, on a device once a second.
         state: Where training starts if it was not begun before.
         training: What to train on, and how.
         recorder: Records something on the way.
@@ -108,10 +109,17 @@ def train_resumably(
 
     save = PeriodicSave(write, context.seconds_between_saves)
 
-    def after_epoch(epoch: int, loss: float) -> None:
+    told = FetchTimes(training.images.device)
+
+    def after_epoch(epoch: int, loss: SupportsFloat) -> None:
         recorder.after_epoch(epoch)
+        last = epoch == len(training.learning_rates)
+        if not (last or save.due or told.due(waiting=1)):
+            return
+        told.fetched()
         done = epoch / len(training.learning_rates)
-        context.progress({"fraction": (part.number + done) / part.count, "loss": loss})
+        # a loss that is not finite ends the training here, before it is saved
+        context.progress({"fraction": (part.number + done) / part.count, "loss": float(loss)})
         save()
 
     train(

@@ -8,11 +8,12 @@ the network gets it right; a forgetting event is a correct presentation followed
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 
 from pdd_ray.configuration.training import ForgettingSpec
 from pdd_ray.core.artifact_files import SCORE_SHARES, SCORES
@@ -28,7 +29,7 @@ from pdd_ray.training.loop import Sgd, TrainingState, random_batches
 from pdd_ray.training.resumable import Part, Training, train_resumably
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from torch import Tensor, nn
@@ -43,6 +44,8 @@ BOUNDS = (3, 9, 15)
 """Scores below which shares are reported: those of the paper's Table 6."""
 DROPS = (0.3, 0.6, 0.8)
 """Parts of the training after which the learning rate falls to a fifth."""
+STEPS_TOGETHER = 64
+"""Steps whose answers are read from the device together."""
 
 
 def run(context: StepContext) -> None:
@@ -121,54 +124,61 @@ def _scores_of_run(
     model = model.to(context.device)
     images, labels = dataset.train_images, dataset.train_labels
     presentations = _Presentations(
-        labels, random_batches(images, spec.batch_size, spec.augmentation, seed, *names)
+        len(labels), random_batches(images, spec.batch_size, spec.augmentation, seed, *names)
     )
     rates = [
         spec.learning_rate * 0.2 ** sum(epoch >= drop * spec.epochs for drop in DROPS)
         for epoch in range(spec.epochs)
     ]
     sgd = Sgd(spec.momentum, spec.weight_decay)
-    training = Training(images, labels, rates, presentations.batches, sgd)
+    training = Training(images, labels, rates, presentations.batches, sgd, presentations.loss)
     part = Part(number, spec.runs)
-    with presentations.of(model):
-        train_resumably(context, TrainingState(model), training, recorder=presentations, part=part)
+    train_resumably(context, TrainingState(model), training, recorder=presentations, part=part)
     return presentations.counter.scores(spec.epochs).float()
 
 
 class _Presentations:
     """Counts which images a network gets right whenever they are presented to it.
 
-    A hook of the network sees its logits, since the loss hides them.
+    What it says stays on its device for some steps, and is read together.
 
     Args:
-        labels: Classes of the train images, int64 [N].
+        images: Number of train images.
         draw: Gives the batches of an epoch.
     """
 
-    def __init__(self, labels: Tensor, draw: Batches) -> None:
-        self.counter = ForgettingCounter(len(labels))
-        self._labels = labels
+    def __init__(self, images: int, draw: Batches) -> None:
+        self._counter = ForgettingCounter(images)
         self._draw = draw
-        self._shown = torch.empty(0, dtype=torch.int64)
+        self._shown: deque[Tensor] = deque()
+        self._right: list[Tensor] = []
 
     def batches(self, epoch: int) -> Iterable[Batch]:
-        """Give the batches of ``epoch``, and note which images the network gets next."""
+        """Give the batches of ``epoch``, and note which images the network will get."""
         for batch in self._draw(epoch):
-            self._shown = batch.indices
+            self._shown.append(batch.indices)
             yield batch
 
-    @contextmanager
-    def of(self, model: nn.Module) -> Iterator[None]:
-        """Look at what ``model`` says."""
-        hook = model.register_forward_hook(self._observe)
-        try:
-            yield
-        finally:
-            hook.remove()
+    def loss(self, model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the mean cross-entropy, and note which of ``images`` ``model`` gets right."""
+        logits = model(images)
+        self._right.append(logits.detach().argmax(dim=1) == labels)
+        if len(self._right) == STEPS_TOGETHER:
+            self._count()
+        return F.cross_entropy(logits, labels)
 
-    def _observe(self, _model: object, _inputs: object, logits: Tensor) -> None:
-        truth = self._labels[self._shown.to(self._labels.device)].to(logits.device)
-        self.counter.observe(self._shown, (logits.argmax(dim=1) == truth).cpu())
+    @property
+    def counter(self) -> ForgettingCounter:
+        """The counts of all presentations so far."""
+        self._count()
+        return self._counter
+
+    def _count(self) -> None:
+        if self._right:
+            sizes = [len(part) for part in self._right]
+            for right in torch.cat(self._right).cpu().split(sizes):
+                self._counter.observe(self._shown.popleft(), right)
+            self._right.clear()
 
     def after_epoch(self, epoch: int) -> None:
         pass
@@ -177,4 +187,4 @@ class _Presentations:
         return self.counter.tensors()
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        self.counter = ForgettingCounter.restored(tensors)
+        self._counter = ForgettingCounter.restored(tensors)

@@ -5,7 +5,7 @@ of kind ``dc_augmentation``. What comes from outside of an image is the mean of 
 channel by channel (crop) or of all channels (rotate); scale leaves zero.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import torch
@@ -14,8 +14,7 @@ from torch import Tensor
 from pdd_ray.configuration.strategies import RULES
 from pdd_ray.core.seeding import generator
 from pdd_ray.training.augmentation.dsa import Draw, Values
-from pdd_ray.training.augmentation.sampling import pixels_at
-from pdd_ray.training.augmentation.spline import rotate_about_centre
+from pdd_ray.training.augmentation.mixture import Mixture, reading
 
 OPERATIONS = RULES["dc"]
 MIXTURE = "mixture"
@@ -55,50 +54,44 @@ def apply(images: Tensor, values: Values) -> Tensor:
 
     Differentiable in the images; the means are those of the images before any change.
     """
-    numbers = {name: value.to(images.device).expand(len(images)) for name, value in values.items()}
-    means = images.mean(dim=(0, 2, 3))
-    result = images
-    for position, name in enumerate(OPERATIONS):
-        chosen = (numbers["operation"] == position).nonzero().flatten()
-        if len(chosen):
-            own = {key: value[chosen] for key, value in numbers.items()}
-            result = result.index_copy(0, chosen, _OPERATIONS[name](images[chosen], own, means))
-    return result
+    return mixture_of(values, images.shape, images.dtype).to(images.device).apply(images)
 
 
-def crop(images: Tensor, values: Values, means: Tensor) -> Tensor:
-    """Return windows of the images padded by 4 pixels of ``means`` [C], from ``start`` on."""
-    rows, cols = (
-        torch.arange(size, device=images.device) + values[name][:, None] - CROP_PADDING
-        for name, size in zip(("start_rows", "start_cols"), images.shape[2:], strict=True)
-    )
-    moved, inside = pixels_at(images, rows, cols)
-    return torch.where(inside, moved, means[:, None, None])
+def mixture_of(values: Values, shape: Sequence[int], dtype: torch.dtype) -> Mixture:
+    """Return what the operations of a batch come down to, on the CPU.
 
-
-def scale(images: Tensor, values: Values, _means: Tensor) -> Tensor:
-    """Return the images resized to the nearest pixels and centred, zero around them.
-
-    Each axis by its own factor of its own size (DC takes both times H; its images are square).
+    Args:
+        values: What :func:`draw` gave, on the CPU.
+        shape: (N, C, H, W) of the images.
+        dtype: Of the images.
     """
-    height, width = images.shape[2:]
-    rows = _resized(values["factor_rows"], height)
-    cols = _resized(values["factor_cols"], width)
-    canvas = torch.maximum(rows, cols).clamp_min(max(height, width))
-    moved, inside = pixels_at(
-        images, _scale_source(rows, canvas, height), _scale_source(cols, canvas, width)
+    count, channels, height, width = shape
+    own = {name: value.expand(count) for name, value in values.items()}
+    chosen = {
+        name: (own["operation"] == position).nonzero().flatten()
+        for position, name in enumerate(OPERATIONS)
+    }
+    rows, cols = (torch.arange(size).repeat(count, 1) for size in (height, width))
+    if len(cropped := chosen["crop"]):
+        rows[cropped] += own["start_rows"][cropped, None] - CROP_PADDING
+        cols[cropped] += own["start_cols"][cropped, None] - CROP_PADDING
+    if len(scaled := chosen["scale"]):
+        factors = (own["factor_rows"][scaled], own["factor_cols"][scaled])
+        rows[scaled], cols[scaled] = _scaled(*factors, height, width)
+    noisy = chosen["noise"]
+    noise = torch.empty(0, channels, height, width, dtype=dtype)
+    if len(noisy):
+        normal = normal_noise(own["noise_seed"][noisy], channels, height, width)
+        noise = NOISE_DEVIATION * normal.to(dtype)
+    turned = chosen["rotate"]
+    return Mixture(
+        reading=reading(rows, cols, height, width) if len(cropped) or len(scaled) else None,
+        around=(own["operation"] == OPERATIONS.index("crop")).to(dtype)[:, None, None],
+        turned=turned,
+        degrees=own["degrees"][turned] if len(turned) else turned,
+        noisy=noisy,
+        noise=noise,
     )
-    return moved * inside
-
-
-def rotate(images: Tensor, values: Values, means: Tensor) -> Tensor:
-    """Return the images rotated by ``degrees``, the mean of ``means`` [C] around them."""
-    return rotate_about_centre(images, values["degrees"], means.mean())
-
-
-def add_noise(images: Tensor, normal: Tensor) -> Tensor:
-    """Return the images plus 0.001 times ``normal`` [N, C, H, W], standard normal values."""
-    return images + NOISE_DEVIATION * normal.to(images)
 
 
 def normal_noise(seeds: Tensor, channels: int, height: int, width: int) -> Tensor:
@@ -111,8 +104,17 @@ def normal_noise(seeds: Tensor, channels: int, height: int, width: int) -> Tenso
     )
 
 
-def _noise(images: Tensor, values: Values, _means: Tensor) -> Tensor:
-    return add_noise(images, normal_noise(values["noise_seed"], *images.shape[1:]))
+def _scaled(
+    factor_rows: Tensor, factor_cols: Tensor, height: int, width: int
+) -> tuple[Tensor, Tensor]:
+    """Return the rows [N, H] and columns [N, W] that are read, -1 outside of the image.
+
+    Images are resized to the nearest pixels and centred. Each axis by its own factor of its own
+    size (DC takes both times H; its images are square).
+    """
+    rows, cols = _resized(factor_rows, height), _resized(factor_cols, width)
+    canvas = torch.maximum(rows, cols).clamp_min(max(height, width))
+    return _scale_source(rows, canvas, height), _scale_source(cols, canvas, width)
 
 
 def _resized(factor: Tensor, size: int) -> Tensor:
@@ -123,7 +125,7 @@ def _resized(factor: Tensor, size: int) -> Tensor:
 def _scale_source(resized: Tensor, canvas: Tensor, size: int) -> Tensor:
     """Return the positions [N, size] in the image that was resized, -1 outside of it."""
     shift = (canvas - size) // 2 - (canvas - resized) // 2
-    position = torch.arange(size, device=resized.device) + shift[:, None]
+    position = torch.arange(size) + shift[:, None]
     length = resized[:, None]
     inside = (position >= 0) & (position < length)
     return torch.where(inside, position * size // length, -1)
@@ -161,11 +163,4 @@ _DRAWS: Final[Mapping[str, Callable[[int, torch.Generator], Values]]] = {
     "scale": _draw_scale,
     "rotate": _draw_rotate,
     "noise": _draw_noise,
-}
-
-_OPERATIONS: Final[Mapping[str, Callable[[Tensor, Values, Tensor], Tensor]]] = {
-    "crop": crop,
-    "scale": scale,
-    "rotate": rotate,
-    "noise": _noise,
 }

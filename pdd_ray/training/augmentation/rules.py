@@ -1,12 +1,14 @@
 """How operations of a strategy become the augmentation of a batch: the rules of DSA, DC and IDC."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pdd_ray.configuration.strategies import check_rule_strategy
 from pdd_ray.training.augmentation import dc, dsa
+from pdd_ray.training.augmentation.mixture import Mixture
 
 IDC_FIRST = ("flip", "color")
 IDC_ONE_OF = ("crop", "scale", "rotate")
@@ -18,21 +20,39 @@ class Augmentation:
     """What is done to the images of a batch, with all its random numbers.
 
     Attributes:
-        draws: Applied in this order; none leaves the images alone.
+        draws: Applied in this order; none leaves the images alone. One operation per image (DC's
+            rule) may be a mixture, which is ready for the images of a device.
         align_corners: Sampling convention of scale and rotate, as in :func:`dsa.apply`.
     """
 
-    draws: tuple[dsa.Draw, ...]
+    draws: tuple[dsa.Draw | Mixture, ...]
     align_corners: bool = True
 
     def apply(self, images: Tensor) -> Tensor:
         """Return ``images`` [N, C, H, W] after all draws; differentiable in the images."""
         for draw in self.draws:
-            if draw.operation == dc.MIXTURE:
+            if isinstance(draw, Mixture):
+                images = draw.apply(images)
+            elif draw.operation == dc.MIXTURE:
                 images = dc.apply(images, draw.values)
             else:
                 images = dsa.apply(images, draw, align_corners=self.align_corners)
         return images
+
+    def ready_for(self, shape: Sequence[int], dtype: torch.dtype) -> "Augmentation":
+        """Return the same with all computed that needs no pixels, still on the CPU.
+
+        Args:
+            shape: (N, C, H, W) of the images.
+            dtype: Of the images.
+        """
+        ready = tuple(
+            dc.mixture_of(draw.values, shape, dtype)
+            if isinstance(draw, dsa.Draw) and draw.operation == dc.MIXTURE
+            else draw
+            for draw in self.draws
+        )
+        return replace(self, draws=ready)
 
 
 def draw_augmentation(

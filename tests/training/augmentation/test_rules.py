@@ -12,6 +12,7 @@ from torch import Tensor
 from pdd_ray.configuration.strategies import RULES, check_rule_strategy
 from pdd_ray.training.augmentation import dc, dsa
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
+from pdd_ray.training.augmentation.spline import rotate_about_centre, turned_by
 
 HEIGHT, WIDTH = 9, 12
 FULL = {rule: "_".join(operations) for rule, operations in RULES.items()}
@@ -229,8 +230,19 @@ def test_dc_rotate_agrees_with_scipy(shape: tuple[int, int]):
         scipy_rotate(image, angle, outside)
         for image, angle in zip(images, degrees.tolist(), strict=True)
     ]
-    result = dc.rotate(images, {"degrees": degrees}, means)
+    rotate = torch.full_like(degrees, dc.OPERATIONS.index("rotate"))
+    result = dc.apply(images, {"operation": rotate, "degrees": degrees})
     torch.testing.assert_close(result, torch.stack(expected), rtol=1e-10, atol=1e-10)
+    tap_by_tap = rotate_about_centre(images, degrees, means.mean())
+    torch.testing.assert_close(tap_by_tap, torch.stack(expected), rtol=1e-10, atol=1e-10)
+
+
+def test_large_images_are_rotated_without_a_table():
+    images = sample(2).repeat(1, 1, 20, 20)
+    degrees = torch.tensor([-45, 44])
+    outside = images.mean()
+    expected = rotate_about_centre(images, degrees, outside)
+    assert torch.equal(turned_by(images, degrees, outside), expected)
 
 
 def test_dc_noise_is_small_and_belongs_to_the_image_and_the_draw():
@@ -252,10 +264,14 @@ def test_dc_draws_an_operation_for_every_image():
 
 
 def alone(image: Tensor, operation: str, values: dsa.Values, means: Tensor) -> Tensor:
+    numbers = {name: value.item() for name, value in values.items()}
     if operation == "noise":
-        return dc.add_noise(image, dc.normal_noise(values["noise_seed"], *image.shape[1:]))
-    functions = {"crop": dc.crop, "scale": dc.scale, "rotate": dc.rotate}
-    return functions[operation](image, values, means)
+        return image + 0.001 * dc.normal_noise(values["noise_seed"], *image.shape)[0].double()
+    if operation == "crop":
+        return slow_crop(image, (numbers["start_rows"], numbers["start_cols"]), means)
+    if operation == "scale":
+        return slow_scale(image, (numbers["factor_rows"], numbers["factor_cols"]))
+    return rotate_about_centre(image[None], values["degrees"], means.mean())[0]
 
 
 def test_dc_takes_the_means_of_the_batch_before_any_change():
@@ -265,14 +281,14 @@ def test_dc_takes_the_means_of_the_batch_before_any_change():
     means = images.mean(dim=(0, 2, 3))
     expected = [
         alone(
-            images[i : i + 1],
+            images[i],
             dc.OPERATIONS[position],
             {name: value[i : i + 1] for name, value in values.items()},
             means,
         )
         for i, position in enumerate(values["operation"].tolist())
     ]
-    torch.testing.assert_close(dc.apply(images, values), torch.cat(expected), rtol=0, atol=1e-12)
+    torch.testing.assert_close(dc.apply(images, values), torch.stack(expected), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
