@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import subprocess
 import sys
-from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from pdd_ray.api.finding import Finding
+from pdd_ray.api.gpus import gpu_findings
 from pdd_ray.api.stores import StoreLike, open_store
 from pdd_ray.core.errors import StoreError
 from pdd_ray.core.text import size
@@ -25,20 +25,6 @@ PACKAGES = ("torch", "torchvision", "ray", "numpy", "pandas", "tensorboard", "py
 COMPILERS = ("g++", "clang++", "c++")
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one subject; ``advice`` says what to do about it."""
-
-    level: Literal["ok", "warn", "fail"]
-    subject: str
-    text: str
-    advice: str = ""
-
-    def __str__(self) -> str:
-        advice = f"; {self.advice}" if self.advice else ""
-        return f"{self.level:<5} {self.subject:<10} {self.text}{advice}"
-
-
 def doctor(*, store: StoreLike = None) -> list[Finding]:
     """Return what this machine has and lacks for running sweeps, as ``pdd-ray doctor`` does.
 
@@ -47,7 +33,7 @@ def doctor(*, store: StoreLike = None) -> list[Finding]:
     Args:
         store: The store; it is made if it is not there.
     """
-    return [*_machine(), *_packages(), *_gpus(), *_store(store), *_compiler()]
+    return [*_machine(), *_packages(), *gpu_findings(), *_store(store), *_compiler()]
 
 
 def _machine() -> Iterator[Finding]:
@@ -72,35 +58,6 @@ def _packages() -> Iterator[Finding]:
             yield Finding("ok", name, metadata.version(name))
         except metadata.PackageNotFoundError:
             yield Finding("fail", name, "is not installed", f"pip install {name}")
-
-
-def _gpus() -> Iterator[Finding]:
-    listed = _nvidia_gpus()
-    if not listed:
-        yield Finding("ok", "gpus", "none found; steps run on the CPU")
-        return
-    try:
-        import torch
-    except ImportError as error:
-        yield Finding("fail", "gpus", f"torch can't be imported: {error}", "install torch again")
-        return
-    if torch.cuda.is_available():
-        yield Finding("ok", "gpus", f"{', '.join(listed)}; CUDA {torch.version.cuda}")
-    else:
-        advice = "install torch with CUDA (pytorch.org), or run on the CPU"
-        yield Finding("warn", "gpus", f"{', '.join(listed)}, but torch does not see them", advice)
-
-
-def _nvidia_gpus() -> list[str]:
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return []
-    query = [program, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-    try:
-        result = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return result.stdout.strip().splitlines() if result.returncode == 0 else []
 
 
 def _store(where: StoreLike) -> Iterator[Finding]:

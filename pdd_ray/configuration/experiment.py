@@ -1,6 +1,6 @@
 """The configuration of one experiment and of a sweep's resources."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -16,7 +16,7 @@ from pdd_ray.configuration.training import (
     SyntheticTrainingSpec,
     TransitionSpec,
 )
-from pdd_ray.core.frozen_model import FrozenModel
+from pdd_ray.core.frozen_model import LEFT_OUT_AT_DEFAULT, FrozenModel
 from pdd_ray.core.identities import Json
 from pdd_ray.core.misplaced import MisplacedError, problem_at
 from pdd_ray.data.spec import DataSpec
@@ -40,6 +40,15 @@ class EqualStagesSpec(FrozenModel):
     """P, the number of stages."""
     images_per_class: int = Field(ge=1)
     """n, synthetic images per class and stage."""
+
+
+class PrecisionSpec(FrozenModel):
+    """How exactly steps compute."""
+
+    tf32: Annotated[bool, LEFT_OUT_AT_DEFAULT] = False
+    """Let GPUs since Ampere round the factors of products (matrices, convolutions) to TF32, with 10
+    bits of mantissa: faster, with errors of about 1e-3. `false`: float32 throughout; torch's own
+    default is TF32 in convolutions. Nothing changes on a CPU."""
 
 
 class ExperimentSpec(FrozenModel):
@@ -67,6 +76,12 @@ class ExperimentSpec(FrozenModel):
     """held_out: everything is chosen on the validation slice, the test split is read once, after
     the last epoch. reference: what the original codes do: iterates are chosen on the test split,
     and where they report the best of several tests, so does this. Tables say so."""
+    precision: Annotated[PrecisionSpec, LEFT_OUT_AT_DEFAULT] = PrecisionSpec()
+    """How exactly steps compute. What differs from the default is part of the identity of all steps
+    but those of data."""
+    deterministic: Annotated[bool, LEFT_OUT_AT_DEFAULT] = False
+    """Use only operators that give the same bytes in every run on the same device, on a GPU too,
+    where some sum in any order otherwise; slower there. Part of the identity if it is `true`."""
 
     @field_validator("stages", mode="before")
     @classmethod
@@ -123,6 +138,15 @@ class ExperimentSpec(FrozenModel):
             raise MisplacedError(msg, "evaluation", "prefixes")
 
     @property
+    def numerics(self) -> dict[str, Json]:
+        """What of precision and determinism differs from the default, as identities have it."""
+        identity: dict[str, Json] = {
+            "precision": self.precision.identity(),
+            "deterministic": self.deterministic,
+        }
+        return {name: value for name, value in identity.items() if value}
+
+    @property
     def evaluation_recipe(self) -> RecipeName:
         """How networks train on the images unless the evaluation says otherwise."""
         return self.method.recipe if self.continual is None else self.continual.recipe
@@ -167,7 +191,8 @@ class StepResources(FrozenModel):
     cpus: float = Field(default=1.0, ge=0)
     """CPUs; torch uses max(1, floor(cpus)) threads, the same serially and on Ray."""
     gpus: float = Field(default=0.0, ge=0, le=1)
-    """GPUs; fractions share one GPU. A step computes on one at most."""
+    """GPUs; fractions share one GPU, and limit what a step takes of its memory. A step computes on
+    one at most."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory that Ray reserves, in GB; not reserved if not given."""
 
@@ -176,7 +201,8 @@ class ResourcesSpec(FrozenModel):
     """Resources of each kind of step; not part of a step's identity."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto`: CUDA for steps that hold a GPU, the CPU otherwise; an error if torch sees no GPU."""
+    """`auto`: CUDA for steps that hold a GPU, the CPU otherwise; an error if torch sees no GPU.
+    `cuda` (ROCm too): steps that hold no GPU are refused. Data are prepared on the CPU."""
     data: StepResources = StepResources()
     """Reading and preparing a data set."""
     start: StepResources = StepResources()

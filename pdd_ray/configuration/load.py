@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pdd_ray.configuration import yaml
 from pdd_ray.configuration.collection import CollectionSpec
+from pdd_ray.configuration.devices import check_gpus
 from pdd_ray.configuration.document import Place, from_plain
 from pdd_ray.configuration.expand import LoadedSweep, checked_settings, experiments_of
 from pdd_ray.configuration.experiment import EqualStagesSpec, ExperimentSpec
@@ -152,6 +153,7 @@ def check_sweep(root: Node) -> LoadedSweep:
         problems.update(dict.fromkeys(str(error).splitlines()))
     if problems or sweep is None:
         raise ConfigError("\n".join(sorted(problems, key=_line_and_column)))
+    check_gpus(root, sweep.resources, (spec for _, spec in found))
     _check_effect(root, [setting for setting, _ in found])
     return LoadedSweep(sweep, tuple(experiments_of(sweep, found)))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import platform
-import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +19,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pdd_ray.core.errors import DamagedArtifactError, PddError, ResourceError
 from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
-from pdd_ray.core.processes import prepare_process
-from pdd_ray.core.version import VERSION, code_commit
+from pdd_ray.core.processes import Numerics, ProcessSettings, prepare_process, prepared
+from pdd_ray.core.provenance import Effort, Stopwatch, provenance
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -229,9 +228,9 @@ def execute(call: StepCall, store: Store, on_progress: OnProgress = no_progress)
     log.setLevel(logging.INFO)
     try:
         log.info("%s starts: %s", call.label, call.key)
-        seconds = _run(call, store, output, on_progress)
-        store.commit(call.key, output, _provenance(call, seconds))
-        log.info("%s is done in %.1f s", call.label, seconds)
+        effort = _run(call, store, output, on_progress)
+        store.commit(call.key, output, provenance(call, prepared(), effort))
+        log.info("%s is done in %.1f s", call.label, effort.seconds)
     except Exception as error:
         log.error("%s failed:\n%s", call.label, traceback.format_exc())
         if not isinstance(error, DamagedArtifactError):
@@ -269,13 +268,13 @@ def choose_device(wanted: str, gpus: float) -> str:
     ``auto`` means CUDA where the step holds a GPU, the CPU otherwise.
 
     Raises:
-        ResourceError: if it holds a GPU and torch sees none: computing on the CPU instead would
-            take far longer than anybody asked for.
+        ResourceError: if it is to compute on a GPU and torch sees none: computing on the CPU
+            instead would take far longer than anybody asked for.
     """
-    if wanted != "auto":
-        return wanted
-    if gpus == 0:
+    if wanted == "cpu" or (wanted == "auto" and gpus == 0):
         return "cpu"
+    if wanted not in ("auto", "cuda"):
+        return wanted  # a device of torch's own extensions, such as the one of the tests
     import torch
 
     if torch.cuda.is_available():
@@ -290,12 +289,23 @@ def choose_device(wanted: str, gpus: float) -> str:
     raise ResourceError(msg)
 
 
-def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> float:
+def memory_share(call: StepCall) -> float:
+    """Return the share of a GPU's memory that each process of a step may take.
+
+    Who holds a fraction of a GPU takes no more of its memory than that, so that the steps which
+    share it with him find theirs; who holds a whole one can only disturb himself.
+    """
+    return call.gpus / call.shards if 0 < call.gpus < 1 else 1.0
+
+
+def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> Effort:
     for parent in call.inputs.values():
         store.verify(parent, quick=True)
     function: Callable[[StepContext], None] = resolve_name(call.operation.function)
     device = choose_device(call.device, call.gpus)
-    prepare_process(call.threads)
+    prepare_process(
+        ProcessSettings(call.threads, device, memory_share(call), Numerics.of(call.config))
+    )
     context = StepContext(
         key=call.key,
         label=call.label,
@@ -309,10 +319,10 @@ def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) ->
         progress=on_progress,
         shards=call.shards,
     )
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     with freed_memory_is_reused():
         function(context)
-    return time.perf_counter() - started
+    return stopwatch.effort()
 
 
 def _log_to(path: Path) -> logging.Handler:
@@ -320,27 +330,3 @@ def _log_to(path: Path) -> logging.Handler:
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     return handler
-
-
-def _provenance(call: StepCall, seconds: float) -> dict[str, Json]:
-    import sys
-
-    torch = sys.modules.get("torch")
-    return {
-        "pdd_ray": VERSION,
-        "commit": code_commit(),
-        "operation": call.operation.name,
-        "revision": call.operation.revision,
-        "config": call.config,
-        "inputs": dict(call.inputs),
-        "label": call.label,
-        "threads": call.threads,
-        "gpus": call.gpus,
-        "operations": call.operations,
-        "seconds": round(seconds, 3),
-        "host": platform.node(),
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "torch": getattr(torch, "__version__", None) and str(torch.__version__),  # type: ignore[union-attr]
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
@@ -17,7 +17,7 @@ import torch
 
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.memory import freed_memory_is_reused
-from pdd_ray.core.processes import prepare_process
+from pdd_ray.core.processes import ProcessSettings, prepare_process, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -47,10 +47,10 @@ class Matcher(Protocol[P]):
 def sharded(matcher: Matcher[P], shards: int) -> Iterator[Matcher[P]]:
     """Give a matcher that computes as ``matcher`` does, in ``shards`` processes.
 
-    One of them is this process; the others are started here, with as many threads of torch each as
-    this one has now, and end with the context. They get ``matcher`` once. Every tensor is copied
-    through the memory of the CPU and arrives on the device from which it was sent, so that shards
-    of a stage on a GPU share it.
+    One of them is this process; the others are started here, with the settings and as many threads
+    of torch each as this one has now, and end with the context. They get ``matcher`` once. Every
+    tensor is copied through the memory of the CPU and arrives on the device from which it was sent,
+    so that shards of a stage on a GPU share it.
 
     Args:
         matcher: Must be picklable, by functions and classes of modules that can be imported. With
@@ -65,7 +65,8 @@ def sharded(matcher: Matcher[P], shards: int) -> Iterator[Matcher[P]]:
         yield matcher
         return
     with ExitStack() as stack:
-        workers = [stack.enter_context(_worker(torch.get_num_threads())) for _ in range(1, shards)]
+        settings = replace(prepared(), threads=torch.get_num_threads())
+        workers = [stack.enter_context(_worker(settings)) for _ in range(1, shards)]
         packed = _packed(matcher)
         for worker in workers:
             worker.send(packed)
@@ -107,11 +108,11 @@ class _Worker:
     their parent is killed. Here both sides see the end of a pipe.
     """
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, settings: ProcessSettings) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, threads), name="class shard", daemon=True
+            target=_serve, args=(theirs, settings), name="class shard", daemon=True
         )
         try:
             with theirs, _main_module_hidden():
@@ -164,8 +165,8 @@ class _Failure:
 
 
 @contextmanager
-def _worker(threads: int) -> Iterator[_Worker]:
-    worker = _Worker(threads)
+def _worker(settings: ProcessSettings) -> Iterator[_Worker]:
+    worker = _Worker(settings)
     try:
         yield worker
     finally:
@@ -187,10 +188,10 @@ def _main_module_hidden() -> Iterator[None]:
         sys.modules["__main__"] = main
 
 
-def _serve(connection: Connection, threads: int) -> None:
+def _serve(connection: Connection, settings: ProcessSettings) -> None:
     """Compute matches in a process of its own until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends this process
-    prepare_process(threads)
+    prepare_process(settings)
     with connection, freed_memory_is_reused(), suppress(EOFError, ConnectionError):
         matcher: Matcher[...] = _unpacked(connection.recv_bytes())
         while True:

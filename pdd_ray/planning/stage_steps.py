@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pdd_ray.configuration.devices import COMPUTING
 from pdd_ray.configuration.method import DistillationSpec
 from pdd_ray.core import operations
 from pdd_ray.core.steps import Cost, Resources, Step
@@ -203,13 +204,14 @@ class StagePlanner:
         cost: Cost,
     ) -> Step:
         """Return a step of the experiment; ``name`` is its own part of the label."""
+        computes = operation.resources in COMPUTING
         return Step(
             operation=operation,
-            config=config,
+            config={**config, **self.spec.numerics} if computes else config,
             inputs=inputs,
             label=f"{experiment_id(self.experiment)}/{self.name}{name}",
             resources=_resources(self.resources, operation),
-            device=self.resources.device,
+            device=self.resources.device if computes else "cpu",
             cost=cost,
         )
 

@@ -31,9 +31,12 @@ IGNORED = (
     "evaluation.models",
     "evaluation.curve_points",
     "protocol",
+    "precision.tf32",
+    "deterministic",
 )
-"""Settings that say where data lies, which evaluations are made and how many. Mode, stages and
-model are compared result by result; the protocol is named in every caption."""
+"""Settings that say where data lies, which evaluations are made and how many, and how numbers are
+rounded, of which no paper speaks. Mode, stages and model are compared result by result; the
+protocol is named in every caption."""
 
 
 def published_beside(sweep: LoadedSweep) -> Published | None:

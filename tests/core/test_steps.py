@@ -132,9 +132,17 @@ def test_a_damaged_input_is_not_used(store):
 
 
 @pytest.mark.parametrize(
-    ("wanted", "gpus", "device"), [("auto", 0, "cpu"), ("cpu", 1, "cpu"), ("cuda", 0, "cuda")]
+    ("wanted", "gpus", "device"),
+    [
+        ("auto", 0, "cpu"),
+        ("auto", 0.25, "cuda"),
+        ("cpu", 1, "cpu"),
+        ("cuda", 0, "cuda"),
+        ("gpu", 0, "gpu"),  # the device of the tests
+    ],
 )
-def test_the_device_follows_the_resources(wanted, gpus, device):
+def test_the_device_follows_the_resources(monkeypatch, wanted, gpus, device):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert choose_device(wanted, gpus) == device
 
 
@@ -152,6 +160,8 @@ def test_a_step_that_holds_a_gpu_never_falls_back_to_the_cpu(monkeypatch, cuda, 
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ResourceError, match=rf"^the step holds 0\.5 GPUs, but torch \S+ {found}"):
         choose_device("auto", 0.5)
+    with pytest.raises(ResourceError, match=found):
+        choose_device("cuda", 0.5)
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert choose_device("auto", 0.5) == "cuda"
 

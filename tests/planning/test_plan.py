@@ -260,7 +260,7 @@ def test_the_content_of_the_data_changes_every_key():
 def test_resources_are_those_of_the_kind():
     resources = {"stage": {"cpus": 2, "gpus": 0.5, "memory_gb": 3}, "device": "cuda"}
     for step in plan_of(resources=resources).steps:
-        assert step.device == "cuda"
+        assert step.device == ("cpu" if step.kind == "data" else "cuda")
         expected = (2, 0.5, 3_000_000_000) if step.kind == "stage" else (1, 0, None)
         got = step.resources
         assert (got.cpus, got.gpus, got.memory) == expected

@@ -40,7 +40,7 @@ class Provenance:
         python: Version of Python that wrote the page.
         packages: Versions of other packages there.
         made_by: How many steps were done with each combination of pdd-ray, Python, torch, machine,
-            host and device, the most frequent one first.
+            host, device and numerics, the most frequent one first.
         first: Time at which the first step was finished; None if none is.
         last: The same of the last one.
         data: Source and fingerprint of each prepared data set.
@@ -66,7 +66,8 @@ def read_provenance(snapshot: Snapshot) -> Provenance:
             ("torch", str(manifest.get("torch") or "not loaded")),
             ("host", str(manifest.get("host"))),
             ("machine", str(manifest.get("machine"))),
-            ("device", "GPU" if manifest.get("gpus") else "CPU"),
+            ("device", device_text(manifest)),
+            ("numerics", numerics_text(manifest)),
             ("threads", str(manifest.get("threads"))),
         )
         for manifest in manifests
@@ -93,6 +94,23 @@ def _code(manifest: Mapping[str, Any]) -> str:
     """Return version and commit of pdd-ray that made an artifact."""
     commit = manifest.get("commit")
     return f"{manifest.get('pdd_ray')} ({commit})" if commit else str(manifest.get("pdd_ray"))
+
+
+def device_text(manifest: Mapping[str, Any]) -> str:
+    """Return the device of a step with the libraries for it, as far as its manifest has them."""
+    device = manifest.get("device")
+    if device is None:  # of an earlier version
+        return "GPU" if manifest.get("gpus") else "CPU"
+    libraries = {"CUDA": "cuda", "ROCm": "rocm", "cuDNN": "cudnn"}
+    found = [f"{name} {device[key]}" for name, key in libraries.items() if device.get(key)]
+    return ", ".join([device["name"] or device["type"], *found])
+
+
+def numerics_text(manifest: Mapping[str, Any]) -> str:
+    """Return the precision of products in float32, and whether the step was deterministic."""
+    numerics = manifest.get("numerics", {})
+    words = ["TF32" if numerics.get("tf32") else "float32"]
+    return ", ".join([*words, *(["deterministic"] if numerics.get("deterministic") else [])])
 
 
 def _versions() -> dict[str, str]:

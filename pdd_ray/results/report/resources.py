@@ -33,7 +33,7 @@ class KindUse:
         steps: How many they are.
         seconds: Their times together.
         longest: The longest time.
-        cpu_seconds: Their times, each multiplied by its threads.
+        cpu_seconds: Their CPU time; where it was not measured, their times multiplied by threads.
         gpu_seconds: Their times, each multiplied by its GPUs.
         disk: Bytes of their artifacts.
         memory: Estimate for the largest step of the kind, done or not; None if it is not known.
@@ -108,7 +108,10 @@ def _use(kind: str, manifests: Iterable[Mapping[str, Any]], memory: float | None
         steps=len(manifests),
         seconds=sum(seconds),
         longest=max(seconds, default=0.0),
-        cpu_seconds=sum(time * manifest.get("threads", 1) for time, manifest in pairs),
+        cpu_seconds=sum(
+            manifest.get("cpu_seconds", time * manifest.get("threads", 1))
+            for time, manifest in pairs
+        ),
         gpu_seconds=sum(time * manifest.get("gpus", 0.0) for time, manifest in pairs),
         disk=sum(file["size"] for manifest in manifests for file in manifest["files"].values()),
         memory=memory,

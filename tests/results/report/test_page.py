@@ -100,7 +100,7 @@ def test_time_and_disk_are_those_of_the_manifests(page: Callable[[], Page], stor
     steps = json.loads((store.sweep_folder("tiny") / "steps.json").read_text())
     manifests = [store.manifest(step["key"]) for step in steps]
     made = page()
-    hours = sum(manifest["seconds"] * manifest["threads"] for manifest in manifests) / 3600
+    hours = sum(manifest["cpu_seconds"] for manifest in manifests) / 3600
     assert f"{hours:.2f} CPU hours in 11 finished steps" in made.text
     rows = {row[0]: row for row in made.table("Finished steps by kind")}
     assert rows["stage"][1] == "2"
@@ -116,6 +116,9 @@ def test_it_says_where_the_results_come_from(page: Callable[[], Page], store: St
     made_by = made.table("What the finished steps ran on")
     assert data["python"] in {row[2] for row in made_by}
     assert {row[1].partition(" ")[0] for row in made_by[1:]} <= {pdd_ray.__version__}
+    device = made_by[0].index("device")
+    assert {row[device] for row in made_by[1:]} == {data["device"]["name"]}
+    assert {row[device + 1] for row in made_by[1:]} == {"float32"}
     assert dict(made.table("Packages"))["torch"]
     assert "pdd-ray run tiny.json" in made.text
 
