@@ -53,16 +53,35 @@ class Operation:
 DATA = Operation("data", "pdd_ray.data.step:run")
 CLASSES = Operation("classes", "pdd_ray.data.step:run_classes", kind="data")
 SCORES = Operation("scores", "pdd_ray.training.scores:run")
-START = Operation("start", "pdd_ray.training.experts:run_start")
-EXPERT = Operation("expert", "pdd_ray.training.experts:run_expert")
+START = Operation(
+    "start",
+    "pdd_ray.training.experts:run_start",
+    together="pdd_ray.training.experts:run_starts",
+    differs=("seed", "chain", "start"),
+)
+EXPERT = Operation(
+    "expert",
+    "pdd_ray.training.experts:run_expert",
+    together="pdd_ray.training.experts:run_experts",
+    differs=("seed", "chain", "start"),
+)
 FEATURES = Operation("features", "pdd_ray.training.expert_features:run")
 STAGE = Operation(
     "stage", "pdd_ray.methods.stage:run", runs_as="trial", sharded=True, adds_images=True
 )
 CORESET = Operation("coreset", "pdd_ray.methods.stage:run", resources="stage", adds_images=True)
-EVALUATION = Operation("evaluation", "pdd_ray.training.evaluation:run")
+EVALUATION = Operation(
+    "evaluation",
+    "pdd_ray.training.evaluation:run",
+    together="pdd_ray.training.evaluation:run_several",
+    differs=("seed", "network", "previous"),
+)
 FULL_EVALUATION = Operation(
-    "full_evaluation", "pdd_ray.training.evaluation:run_full", kind="evaluation"
+    "full_evaluation",
+    "pdd_ray.training.evaluation:run_full",
+    kind="evaluation",
+    together="pdd_ray.training.evaluation:run_full_several",
+    differs=("seed", "network"),
 )
 CONTINUAL_EVALUATION = Operation(
     "continual_evaluation", "pdd_ray.training.continual:run", kind="evaluation"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import platform
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pkgutil import resolve_name
@@ -221,11 +222,13 @@ def execute(call: StepCall, store: Store, on_progress: OnProgress = no_progress)
     if store.exists(call.key):
         return
     output = store.begin(call.key)
-    log = logging.getLogger("pdd_ray")
-    handler = _log_to(store.log_path(call.key))
-    log.addHandler(handler)
-    level = log.level
-    log.setLevel(logging.INFO)
+    with logged_to(store.log_path(call.key)) as log:
+        _execute(call, store, output, on_progress, log)
+
+
+def _execute(
+    call: StepCall, store: Store, output: Path, on_progress: OnProgress, log: logging.Logger
+) -> None:
     try:
         log.info("%s starts: %s", call.label, call.key)
         effort = _run(call, store, output, on_progress)
@@ -238,9 +241,6 @@ def execute(call: StepCall, store: Store, on_progress: OnProgress = no_progress)
         raise
     finally:
         store.discard(output)
-        log.setLevel(level)
-        log.removeHandler(handler)
-        handler.close()
 
 
 def run_serially(
@@ -298,15 +298,20 @@ def memory_share(call: StepCall) -> float:
     return call.gpus / call.shards if 0 < call.gpus < 1 else 1.0
 
 
-def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> Effort:
+def begin(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> StepContext:
+    """Return what the function of a step is given, its inputs verified and the process prepared.
+
+    Raises:
+        DamagedArtifactError: if an input changed since it was committed.
+        ResourceError: if the device can't be had.
+    """
     for parent in call.inputs.values():
         store.verify(parent, quick=True)
-    function: Callable[[StepContext], None] = resolve_name(call.operation.function)
     device = choose_device(call.device, call.gpus)
     prepare_process(
         ProcessSettings(call.threads, device, memory_share(call), Numerics.of(call.config))
     )
-    context = StepContext(
+    return StepContext(
         key=call.key,
         label=call.label,
         config=call.config,
@@ -319,14 +324,30 @@ def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) ->
         progress=on_progress,
         shards=call.shards,
     )
+
+
+def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> Effort:
+    context = begin(call, store, output, on_progress)
+    function: Callable[[StepContext], None] = resolve_name(call.operation.function)
     stopwatch = Stopwatch()
     with freed_memory_is_reused():
         function(context)
     return stopwatch.effort()
 
 
-def _log_to(path: Path) -> logging.Handler:
+@contextmanager
+def logged_to(path: Path) -> Iterator[logging.Logger]:
+    """Have the messages of this package in the file ``path`` too, while the context lasts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    return handler
+    log = logging.getLogger("pdd_ray")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield log
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()

@@ -51,14 +51,20 @@ class Speeds:
         return STEP_SECONDS + step.cost.operations / rate
 
 
-def most_steps(ready: int, slots: int, resources: Resources) -> int:
+def most_steps(ready: int, slots: int, served: int, resources: Resources) -> int:
     """Return how many of ``ready`` steps that hold ``resources`` one worker may be given.
 
     There are never fewer batches than slots, that is, workers that may run side by side. Where
     workers are reused, each takes half of its share, so that those that turn out slow don't keep
     the others waiting at the end.
+
+    Args:
+        ready: Steps that no worker has been given.
+        slots: Workers that may run side by side.
+        served: Those that are given theirs at the same time, and have got it already.
+        resources: What each step holds.
     """
-    shares = slots if resources.gpus else 2 * slots
+    shares = (slots if resources.gpus else 2 * slots) - served
     return max(1, -(-ready // max(1, shares)))
 
 

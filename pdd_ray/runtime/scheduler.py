@@ -147,12 +147,14 @@ class Scheduler:
         self._may_launch = False
         packing = capacity.packing(self._held())
         launched: list[Batch] = []
+        served: Counter[Line] = Counter()
         closed: set[Line] = set()
         while (step := self._first(closed)) is not None:
             if not self._trial_allowed(step):
                 closed.add(_line(step))
             elif packing.place(step.resources):
-                batch = self._batch(step, capacity)
+                batch = self._batch(step, capacity, served[_line(step)])
+                served[_line(step)] += 1
                 self._start(batch)
                 launched.append(batch)
             else:
@@ -228,12 +230,16 @@ class Scheduler:
         """Yield what each worker holds."""
         return (slot.resources for slot in dict.fromkeys(self._slots.values()))
 
-    def _batch(self, step: Step, capacity: Capacity) -> Batch:
-        """Return ``step``, the first of its line, with what its worker does besides."""
+    def _batch(self, step: Step, capacity: Capacity, served: int) -> Batch:
+        """Return ``step``, the first of its line, with what its worker does besides.
+
+        ``served`` workers have got theirs just now.
+        """
         if self._speeds is None or step.runs_as == "trial" or step.key in self._alone:
             return [[step]]
         queue = self._ready[_line(step)]
-        most = most_steps(len(queue), capacity.slots(step.resources), step.resources)
+        slots = capacity.slots(step.resources)
+        most = most_steps(len(queue), slots, served, step.resources)
         ready = (self.steps[key] for *_, key in queue if key not in self._alone)
         return plan_batch(ready, most, self._speeds)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError, TaskCancelledError
 
 from pdd_ray.core.steps import no_progress, one_line
-from pdd_ray.runtime.worker import StepOutcome, execute_and_tell
+from pdd_ray.runtime.worker import StepOutcome, execute_group_and_tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,8 +28,8 @@ def run_batch(groups: Sequence[Sequence[StepCall]], root: str) -> Iterator[StepO
 
     Progress goes to the step's file in the store.
     """
-    for call in chain.from_iterable(groups):
-        yield execute_and_tell(call, root, no_progress)
+    for calls in groups:
+        yield from execute_group_and_tell(calls, root, no_progress)
 
 
 class TaskPool:

@@ -72,11 +72,13 @@ def test_a_large_step_is_not_taken_behind_small_ones():
 @given(ready=st.integers(1, 300), slots=st.integers(1, 40), gpus=st.sampled_from([0.0, 1.0]))
 def test_there_are_never_fewer_batches_than_workers(ready: int, slots: int, gpus: float):
     left, batches = ready, 0
-    while left:
-        left -= most_steps(left, slots, Resources(gpus=gpus))
-        batches += 1
-    assert left == 0
-    assert batches >= min(ready, slots)
+    for served in range(slots):  # all of them at once
+        if left:
+            left -= most_steps(left, slots, served, Resources(gpus=gpus))
+            batches += 1
+    assert left >= 0
+    assert batches == min(ready, slots)
+    assert not (left and gpus), "workers with GPUs take all"
 
 
 def test_what_steps_took_says_how_long_others_of_the_operation_take():
