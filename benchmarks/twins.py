@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 CLASSES = 10
 SIDE = 32
 REAL, NEW = 256, 10
-"""Images of a class in one update with DC, DM and CAFE, as in benchmarks/methods.py."""
+"""Images of a class in one update with DC, DM and CAFE, as in benchmarks/loops.py."""
 DECODED = 40
 """Images to which IDC decodes 10 stored ones."""
 INNER_BATCH = 100
 """Of trajectory matching, as in benchmarks/matching.py."""
 EXPERT_BATCH = 128
-"""As in benchmarks/experts.py."""
+"""As in benchmarks/loops.py."""
 LEAST_SECONDS = 0.2
 """CPU time of one measurement; a function is called as often as that takes."""
 

@@ -1,12 +1,12 @@
 """The configuration of supervised training: experts, transitions, evaluations."""
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from pdd_ray.configuration.recipes import RECIPES, RecipeName
 from pdd_ray.configuration.strategies import RULES, Rule, check_rule_strategy
-from pdd_ray.core.frozen_model import FrozenModel
+from pdd_ray.core.frozen_model import LEFT_OUT_AT_DEFAULT, FrozenModel
 from pdd_ray.models.registry import ModelSpec
 
 Mode = Literal["progressive", "union", "sequential", "full"]
@@ -48,6 +48,13 @@ class ExpertSpec(FrozenModel):
     """Compile the training step with torch.compile (needs a C++ compiler): about twice as fast
     after some seconds of compilation. The results differ by rounding, so it is part of the
     identity."""
+    precision: Annotated[Literal["float32", "bfloat16"], LEFT_OUT_AT_DEFAULT] = "float32"
+    """Number format of convolutions and matrix products; `bfloat16` under torch.autocast, with
+    parameters and optimiser in float32. Faster where the hardware has it; accuracy and time of
+    this and of `channels_last` on a CPU are in benchmarks/README.md."""
+    channels_last: Annotated[bool, LEFT_OUT_AT_DEFAULT] = False
+    """Keep images and kernels with the channels last in memory, as tensor cores want them; the
+    results differ by rounding."""
     storage: Literal["float32", "float16"] = "float32"
     """Number format of stored snapshots; float16 halves the disk space."""
 

@@ -26,6 +26,7 @@ from pdd_ray.training.loop import (
     recipe_batches,
     sgd_of,
 )
+from pdd_ray.training.number_formats import in_bfloat16, with_channels_last
 from pdd_ray.training.resumable import Training
 from pdd_ray.training.scores import images_in_window
 from pdd_ray.training.starts import random_start
@@ -95,6 +96,8 @@ def _expert_made(context: StepContext) -> Generator[Request]:
     if "scores" in context.inputs:
         dataset, _ = images_in_window(dataset, context.inputs["scores"], config["window"])
     model = _start(context, dataset.shape, dataset.num_classes)
+    if spec.channels_last:
+        model = model.to(memory_format=torch.channels_last)
     network = FlatModel(model)
     snapshots = _Snapshots(model, network)
     names = ("chain", config["chain"], "expert", config["stage"])
@@ -115,10 +118,13 @@ def _expert_made(context: StepContext) -> Generator[Request]:
 
 
 def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
-    if not spec.compile:
-        return mean_cross_entropy
-    model = read_network(context.config["model"])
-    return compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
+    loss: Loss = mean_cross_entropy
+    if spec.compile:
+        model = read_network(context.config["model"])
+        loss = compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
+    if spec.precision == "bfloat16":
+        loss = in_bfloat16(loss)
+    return with_channels_last(loss) if spec.channels_last else loss
 
 
 class _Snapshots:

@@ -199,3 +199,34 @@ def test_the_global_generator_is_not_touched(data, tmp_path):
 def test_stored_parameters_name_their_layout(tmp_path):
     save_parameters(tmp_path, start_of(0), NETWORK)
     assert torch.equal(load_parameters(tmp_path), start_of(0))
+
+
+@pytest.mark.parametrize(
+    ("options", "difference"),
+    [({"channels_last": True}, 1e-5), ({"precision": "bfloat16"}, 0.05)],
+    ids=["channels_last", "bfloat16"],
+)
+def test_other_formats_give_the_same_trajectory_up_to_their_rounding(
+    tmp_path, data, options, difference
+):
+    """In norm of what training moved the parameters by; they are stored in float32 all the same."""
+    plain = make_expert(tmp_path / "plain", data).snapshots(0, 3)
+    other = make_expert(tmp_path / "other", data, **options).snapshots(0, 3)
+    assert torch.equal(plain[0], other[0])
+    assert other[1].dtype == torch.float32
+    assert not torch.equal(plain[1], other[1])
+    assert (other[1] - plain[1]).norm() < difference * (plain[1] - plain[0]).norm()
+
+
+@pytest.mark.parametrize("options", [{"channels_last": True}, {"precision": "bfloat16"}])
+def test_other_formats_continue_to_the_same_bytes(tmp_path, data, options):
+    whole = make_expert(tmp_path / "whole", data, momentum=0.9, **options).snapshots(0, 3)
+    with pytest.raises(InterruptionError):
+        make_expert(tmp_path / "parts", data, progress=interrupting(2), momentum=0.9, **options)
+    parts = make_expert(tmp_path / "parts", data, momentum=0.9, **options).snapshots(0, 3)
+    assert all(map(torch.equal, whole, parts))
+
+
+def test_formats_left_at_their_defaults_are_not_part_of_the_identity():
+    assert not {"precision", "channels_last"} & set(ExpertSpec().identity())
+    assert ExpertSpec(channels_last=True).identity()["channels_last"] is True
