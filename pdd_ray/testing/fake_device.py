@@ -30,7 +30,8 @@ Counted, each by the innermost line of the watched package (``(backward)`` on au
 - ``launches``: operators that start at least one kernel on the device; ``operators`` by name;
 - ``syncs``: where the CPU waits for the device: ``item()``, ``float(t)``, copies to the CPU, copies
   from pageable CPU memory, indexing with a mask, ``nonzero``, indices that lie on the CPU, ...;
-- ``varying``: operators whose sums CUDA forms in any order, so that results differ between runs.
+- ``varying``: operators whose sums CUDA forms in any order, so that results differ between runs;
+  under ``torch.use_deterministic_algorithms`` those that are an error there.
 
 What it does not see: kernels (missing types, speed, memory, streams), the GPU's rounding (TF32,
 cuDNN), ``torch.compile``, and code that asks for ``cuda`` by name. Operators that resize or replace
@@ -104,20 +105,30 @@ WAITING = {
     "unique_dim",
 }
 """Operators that wait for the device, since the size or the value of their result is needed."""
-VARYING = {
+ALWAYS_VARYING = {
     "_adaptive_avg_pool2d_backward",
-    "cumsum",
+    "adaptive_max_pool2d_backward",
     "grid_sampler_2d_backward",
+    "max_unpool2d",
+    "nll_loss2d_forward",
+    "put_",
+    "reflection_pad2d_backward",
+    "upsample_bicubic2d_backward",
+    "upsample_bilinear2d_backward",
+    "upsample_linear1d_backward",
+}
+"""Operators that sum in any order on CUDA, and are errors in torch.use_deterministic_algorithms."""
+SOMETIMES_VARYING = {
+    "cumsum",
     "index_add",
     "index_add_",
-    "put_",
+    "replication_pad2d_backward",
     "scatter_add",
     "scatter_add_",
     "scatter_reduce",
-    "upsample_bicubic2d_backward",
-    "upsample_bilinear2d_backward",
 }
 """Operators that sum in any order on CUDA unless torch.use_deterministic_algorithms says else."""
+VARYING = ALWAYS_VARYING | SOMETIMES_VARYING
 NO_KERNEL = {
     "_local_scalar_dense",
     "_reshape_alias",
@@ -361,7 +372,9 @@ def _count(
         return
     seen.launches[place] += 1
     seen.operators[name] += 1
-    summed = name in VARYING or (name.startswith("scatter_reduce"))
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    counted = ALWAYS_VARYING if deterministic else VARYING
+    summed = name in counted or (name.startswith("scatter_reduce") and not deterministic)
     if summed and not (name == "cumsum" and not on_device[0].is_floating_point()):
         seen.varying[place, name] += 1
 

@@ -9,8 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import torch
 
 from pdd_ray.configuration.load import sweep_from
+from pdd_ray.core.processes import ProcessSettings, prepare_process
 from pdd_ray.core.steps import execute
 from pdd_ray.core.store import Store
 from pdd_ray.data.facts import read_facts
@@ -104,10 +106,13 @@ def steps_of(changes: dict[str, Any], store: Store) -> Sequence[Step]:
     ).steps
 
 
-@pytest.mark.parametrize(
+every_case = pytest.mark.parametrize(
     "case",
     [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in CASES],
 )
+
+
+@every_case
 def test_a_device_gives_the_bytes_of_the_cpu(case: str, tmp_path: Path):
     on_cpu, on_device = (Store(tmp_path / name).open() for name in ("cpu", "device"))
     steps = steps_of(CASES[case], on_cpu)
@@ -120,3 +125,26 @@ def test_a_device_gives_the_bytes_of_the_cpu(case: str, tmp_path: Path):
         one, other = (store.manifest(step.key)["files"] for store in (on_cpu, on_device))
         digests = [{name: file["digest"] for name, file in files.items()} for files in (one, other)]
         assert digests[0] == digests[1], step.label
+
+
+@every_case
+def test_with_deterministic_no_operator_sums_in_any_order(case: str, tmp_path: Path):
+    """On the CPU every step runs with deterministic operators alone; on CUDA none would be refused.
+
+    A device gives the bytes of the CPU with them, too: nothing asks which device it is.
+    """
+    on_cpu, on_device = (Store(tmp_path / name).open() for name in ("cpu", "device"))
+    steps = steps_of({**CASES[case], "deterministic": True}, on_cpu)
+    steps_of(CASES[case], on_device)
+    for step in steps:
+        execute(step.call, on_cpu)
+        deterministic = step.operation.name not in ON_THE_CPU
+        assert torch.are_deterministic_algorithms_enabled() == deterministic
+        with fake_device() as seen:
+            execute(replace(step.call, device=DEVICE), on_device)
+        assert not seen.varying, step.label
+        one, other = (store.manifest(step.key) for store in (on_cpu, on_device))
+        digests = [[file["digest"] for file in made["files"].values()] for made in (one, other)]
+        assert digests[0] == digests[1], step.label
+        assert one["numerics"]["deterministic"] == deterministic
+    prepare_process(ProcessSettings(torch.get_num_threads()))

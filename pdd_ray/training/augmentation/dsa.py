@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from pdd_ray.configuration.strategies import check_rule_strategy
+from pdd_ray.training.augmentation.affine import affine_sample
 from pdd_ray.training.augmentation.sampling import pixels_at
 
 BRIGHTNESS_RANGE = 1.0
@@ -90,7 +90,8 @@ def apply(images: Tensor, draw: Draw | None, *, align_corners: bool = True) -> T
         return images
     values = {name: _like(images, value).expand(len(images)) for name, value in draw.values.items()}
     if draw.operation in _MATRICES:
-        return _sample(images, _MATRICES[draw.operation](values), align_corners)
+        matrix, reach = _MATRICES[draw.operation](values), _reach(images, align_corners)
+        return affine_sample(images, matrix, reach, align_corners=align_corners)
     return _OPERATIONS[draw.operation](images, values)
 
 
@@ -164,9 +165,14 @@ def _matrix(rows: tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]) -> Tensor
     return torch.stack([torch.stack([*row, zero], dim=1) for row in rows], dim=1)
 
 
-def _sample(images: Tensor, matrix: Tensor, align_corners: bool) -> Tensor:
-    grid = F.affine_grid(matrix, list(images.shape), align_corners=align_corners)
-    return F.grid_sample(images, grid, "bilinear", "zeros", align_corners=align_corners)
+def _reach(images: Tensor, align_corners: bool) -> tuple[float, float]:
+    """Return how far apart output pixels of these maps are, at most, in rows and columns."""
+    height, width = (side - 1 if align_corners else side for side in images.shape[2:])
+    turned = math.sin(LARGEST_ANGLE)
+    return (
+        max(LARGEST_SCALE, 1 + turned * height / width),
+        max(LARGEST_SCALE, 1 + turned * width / height),
+    )
 
 
 def _like(images: Tensor, value: Tensor) -> Tensor:
