@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pdd_ray.core.steps import Resources
+from pdd_ray.core.operations import Operation
+from pdd_ray.core.steps import Cost, Resources, Step
 from pdd_ray.runtime.batches import (
     BATCH_SECONDS,
     FIRST_RATE,
@@ -27,7 +28,6 @@ from tests.runtime.workers import Workers, dies, interrupts, run_here, saves
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
 
 ONE_CPU = FixedCapacity((Node(cpus=1),))
@@ -90,6 +90,48 @@ def test_what_steps_took_says_how_long_others_of_the_operation_take():
     speeds.observe(small, 3 + STEP_SECONDS)
     assert speeds.seconds(large) == pytest.approx(6 + STEP_SECONDS)
     assert speeds.seconds(other) == pytest.approx(STEP_SECONDS + 2e6 / FIRST_RATE)
+
+
+def alike(count: int, setting: int, group: int) -> list[Step]:
+    """Return steps that differ in their number only, of which ``group`` may be done at once."""
+    operation = Operation("evaluation", "f:run", together="f:run_several", differs=("number",))
+    return [
+        Step(
+            operation,
+            {"setting": setting, "number": number},
+            label=f"{setting}.{number}",
+            resources=Resources(gpus=1, group=group),
+            cost=Cost(operations=300 * SECOND),
+        )
+        for number in range(count)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "gpus", "expected"),
+    [(5, 1, [5]), (8, 1, [5]), (2, 1, [2]), (1, 1, [1]), (5, 2, [3, 2]), (5, 8, [1, 1, 1, 1, 1])],
+)
+def test_alike_steps_are_one_group_however_long_they_take(
+    group: int, gpus: int, expected: list[int]
+):
+    scheduler = Scheduler(alike(5, 0, group), lambda _key: False, max_trials=1, speeds=Speeds())
+    batches = scheduler.launch(FixedCapacity((Node(cpus=9, gpus=gpus),)))
+    assert [sizes(batch) for batch in batches] == [[size] for size in expected]
+    assert len(scheduler.running) == sum(expected)
+
+
+def test_groups_hold_steps_that_are_alike_and_run_all_at_once():
+    steps = [*alike(3, 0, 3), *alike(3, 1, 3)]
+    scheduler = Scheduler(steps[::-1], lambda _key: False, max_trials=1, speeds=Speeds())
+    one_gpu = FixedCapacity((Node(cpus=9, gpus=1),))
+    [[first]] = scheduler.launch(one_gpu)
+    assert len({step.config["setting"] for step in first}) == 1
+    assert {step.key for step in scheduler.begun()} == {step.key for step in first}
+    for step in first[1:]:
+        scheduler.succeeded(step.key)
+        assert scheduler.launch(one_gpu) == []
+    scheduler.again(first[0].key)  # its worker died: it is done alone, the others at once
+    assert sorted(sizes(scheduler.launch(one_gpu)[0])) in ([1], [3])
 
 
 # --- the scheduler --------------------------------------------------------------------------------
