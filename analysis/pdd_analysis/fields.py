@@ -16,7 +16,7 @@ from pdd_ray.core.identities import canonical_json
 from pdd_ray.core.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from pdd_analysis.statistics import Replicate
     from pdd_ray.core.identities import Json
@@ -69,6 +69,11 @@ RESULTS = (
 
 SCALAR_FIELDS = tuple(field.name for field in fields(Record) if field.name != "axes")
 
+MOST_TEXTS = 10_000
+"""Canonical texts that are remembered: settings have few values, which every record repeats."""
+_SCALARS = frozenset({str, int, bool, type(None)})
+_TEXTS: dict[tuple[type, Any], str] = {}
+
 Key: TypeAlias = tuple[str, ...]
 """Values of some fields as canonical JSON texts, so that 1, 1.0 and true stay apart."""
 
@@ -102,7 +107,20 @@ class Entry:
 
 def key_of(values: Mapping[str, Any], names: Sequence[str]) -> Key:
     """Return the key of the fields ``names`` in ``values``."""
-    return tuple(canonical_json(values.get(name)) for name in names)
+    return tuple([_text(values.get(name)) for name in names])
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - any value of a record
+    """Return the canonical JSON of ``value``, made once for a number or a text."""
+    kind = type(value)
+    if kind not in _SCALARS:
+        return canonical_json(value)
+    text = _TEXTS.get((kind, value))
+    if text is None:
+        if len(_TEXTS) >= MOST_TEXTS:
+            _TEXTS.clear()
+        text = _TEXTS[kind, value] = canonical_json(value)
+    return text
 
 
 def labelled(names: Sequence[str], key: Key) -> dict[str, Json]:
@@ -171,11 +189,18 @@ def varying_fields(entries: Sequence[Entry], names: Sequence[str]) -> tuple[str,
 
     Averaging over different settings would be no repetition, so tables split their rows by these.
     """
-    axes = sorted({name for entry in entries for name in entry.fields} - set(SCALAR_FIELDS))
+    known = {name for entry in entries for name in entry.fields}
+    axes = sorted(known - set(SCALAR_FIELDS))
+    groups = _numbered([entry.key(names) for entry in entries])
     added: list[str] = []
     for name in (*TELLING, *axes, *SETTINGS[len(TELLING) :]):
-        if name not in (*names, *added) and _varies(entries, (*names, *added), name):
+        if name in names or name in added:
+            continue
+        values = [_text(entry.fields.get(name)) for entry in entries]
+        finer = _numbered(list(zip(groups, values, strict=True)))
+        if max(finer, default=0) > max(groups, default=0):
             added.append(name)
+            groups = finer
     return tuple(added)
 
 
@@ -235,12 +260,10 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _varies(entries: Iterable[Entry], names: Sequence[str], name: str) -> bool:
-    seen: dict[Key, Key] = {}
-    return any(
-        seen.setdefault(entry.key(names), entry.key((name,))) != entry.key((name,))
-        for entry in entries
-    )
+def _numbered(keys: Sequence[Hashable]) -> list[int]:
+    """Return a number for each of ``keys``, the same for the same key, counted from 0."""
+    numbers: dict[Hashable, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def _order(preferred: Sequence[str], text: str, name: str) -> tuple[Any, ...]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.load import Collection
 from pdd_ray.core import sweep_files
+from pdd_ray.core.artifacts import Artifacts
 from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
 from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pdd_ray.configuration.expand import LoadedSweep
+    from pdd_ray.core.records import Record
     from pdd_ray.core.store import Store
     from pdd_ray.data.facts import DataFacts
     from pdd_ray.data.spec import DataSpec
@@ -43,7 +45,7 @@ class PreparedRun:
         collection: The sweeps.
         plans: The plan of each.
         steps: The steps of all of them, each once, inputs before what reads them.
-        store: The store.
+        artifacts: What was read of the store's artifacts.
         cached: Keys of steps whose artifacts exist and are whole.
         damaged: Why an artifact is not what was committed, by key; it has to be made again.
     """
@@ -51,16 +53,21 @@ class PreparedRun:
     collection: Collection
     plans: tuple[SweepPlan, ...]
     steps: tuple[Step, ...]
-    store: Store
+    artifacts: Artifacts
     cached: frozenset[str]
     damaged: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def store(self) -> Store:
+        """The store."""
+        return self.artifacts.store
 
     @property
     def experiments(self) -> int:
         """Number of experiments."""
         return sum(len(sweep.experiments) for sweep in self.collection.sweeps)
 
-    @property
+    @cached_property
     def missing(self) -> tuple[Step, ...]:
         """The steps that are to be done, inputs before what reads them."""
         return tuple(step for step in self.steps if step.key not in self.cached)
@@ -89,8 +96,9 @@ def prepare(sweeps: LoadedSweep | Collection, store: Store) -> PreparedRun:
         sweeps = Collection.of(sweeps)
     plans = tuple(plan_sweep(one.spec, one.experiments, facts) for one in sweeps.sweeps)
     steps = tuple(topological(step for plan in plans for step in plan.steps))
-    cached, damaged = _look_up(steps, store)
-    return PreparedRun(sweeps, plans, steps, store, cached, damaged)
+    artifacts = Artifacts(store)
+    cached, damaged = _look_up(steps, artifacts)
+    return PreparedRun(sweeps, plans, steps, artifacts, cached, damaged)
 
 
 def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
@@ -129,6 +137,17 @@ def run(
         ResourceError: if Ray can't be had, or a step asks for more than it has.
         StoreError: if the store can't be used.
     """
+    return run_and_collect(prepared, options, display, serial=serial)[0]
+
+
+def run_and_collect(
+    prepared: PreparedRun,
+    options: RunOptions | None = None,
+    display: Display | None = None,
+    *,
+    serial: bool = False,
+) -> tuple[RunOutcome, dict[str, list[Record]]]:
+    """Do what :func:`run` does, and return the records of each sweep too, by its name."""
     store = prepared.store.open()
     for key in prepared.damaged:
         store.set_aside(key)
@@ -136,10 +155,15 @@ def run(
         save_plan(plan, store)
     save_collection(prepared.collection, store)
     outcome = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
+    # what was read before holds as long as nothing was made or set aside since
+    unchanged = not prepared.missing
+    artifacts = prepared.artifacts if unchanged else Artifacts(store)
+    records: dict[str, list[Record]] = {}
     for plan in prepared.plans:
-        records = collect_records(plan, store)
-        write_records(store.sweep_folder(plan.sweep.name) / sweep_files.RECORDS, records)
-    return outcome
+        found = collect_records(plan, store, artifacts)
+        write_records(store.sweep_folder(plan.sweep.name) / sweep_files.RECORDS, found)
+        records[plan.sweep.name] = found
+    return outcome, records
 
 
 def check_complete(
@@ -168,15 +192,13 @@ def check_complete(
         raise InterruptedRunError(msg)
 
 
-def _look_up(steps: Iterable[Step], store: Store) -> tuple[frozenset[str], dict[str, str]]:
+def _look_up(steps: Iterable[Step], artifacts: Artifacts) -> tuple[frozenset[str], dict[str, str]]:
     cached: set[str] = set()
     damaged: dict[str, str] = {}
     for step in steps:
-        if not store.exists(step.key):
-            continue
         try:
-            store.verify(step.key, quick=True)
-            cached.add(step.key)
+            if artifacts.is_whole(step.key):
+                cached.add(step.key)
         except DamagedArtifactError as error:
             damaged[step.key] = str(error)
     return frozenset(cached), damaged

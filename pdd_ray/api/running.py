@@ -76,8 +76,9 @@ class Plan:
             ResourceError: if Ray can't be had, or a step asks for more than it has.
             StoreError: if the store can't be used.
         """
-        from pdd_ray.api.preparing import run as run_prepared
+        from pdd_ray.api.preparing import run_and_collect
         from pdd_ray.results.outputs import write_outputs
+        from pdd_ray.results.tables import TableData
         from pdd_ray.runtime.display import create_display
         from pdd_ray.runtime.interface import NoDisplay, RunOptions
 
@@ -91,10 +92,14 @@ class Plan:
             gpus=gpus,
         )
         display = NoDisplay() if quiet else create_display()
-        outcome = run_prepared(prepared, options, display, serial=serial)
+        outcome, finished = run_and_collect(prepared, options, display, serial=serial)
         tables = {
-            sweep.name: write_outputs(sweep, prepared.store, pictures=bool(outcome.done))
-            for sweep in prepared.collection.sweeps
+            sweep.name: write_outputs(
+                TableData.of(sweep, plan.records, finished[sweep.name]),
+                prepared.store,
+                pictures=bool(outcome.done),
+            )
+            for sweep, plan in zip(prepared.collection.sweeps, prepared.plans, strict=True)
         }
         shown = {name: text for name, text in tables.items() if text is not None}
         return RunResult(self, outcome, shown)

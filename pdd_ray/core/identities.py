@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 DIGEST_BYTES = 16
+_ENCODER = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+)
 
 Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 """A value with one canonical text."""
@@ -19,9 +22,7 @@ def canonical_json(value: Json) -> str:
         TypeError: for anything without a stable text (sets, paths, arrays, ...).
         ValueError: for NaN and infinities.
     """
-    return json.dumps(
-        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
-    )
+    return _ENCODER.encode(value)
 
 
 def digest(value: Json) -> str:

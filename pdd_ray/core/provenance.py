@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from pdd_ray.core.version import VERSION, code_commit
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pdd_ray.core.identities import Json
     from pdd_ray.core.processes import ProcessSettings
     from pdd_ray.core.steps import StepCall
@@ -98,6 +100,23 @@ def device_facts(device: str) -> dict[str, Json]:
         return {"type": device, "name": None}
     capability = None if torch is None else torch.backends.cpu.get_cpu_capability()
     return {"type": device, "name": cpu_name(), "capability": capability}
+
+
+def device_text(manifest: Mapping[str, Any]) -> str:
+    """Return the device of a step with the libraries for it, as far as its manifest has them."""
+    device = manifest.get("device")
+    if device is None:  # of an earlier version
+        return "GPU" if manifest.get("gpus") else "CPU"
+    libraries = {"CUDA": "cuda", "ROCm": "rocm", "cuDNN": "cudnn"}
+    found = [f"{name} {device[key]}" for name, key in libraries.items() if device.get(key)]
+    return ", ".join([device["name"] or device["type"], *found])
+
+
+def numerics_text(manifest: Mapping[str, Any]) -> str:
+    """Return the precision of products in float32, and whether the step was deterministic."""
+    numerics = manifest.get("numerics", {})
+    words = ["TF32" if numerics.get("tf32") else "float32"]
+    return ", ".join([*words, *(["deterministic"] if numerics.get("deterministic") else [])])
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray.core.dotted import grid_key
@@ -91,16 +91,20 @@ class Record:
 
         An axis that is named like a field (``stages``) is called ``grid.stages``.
         """
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
-        axes = values.pop("axes")
-        named = {grid_key(name) if name in values else name: axes[name] for name in axes}
-        return {**values, **named}
+        values = dict(vars(self))
+        del values["axes"]
+        named = {grid_key(name) if name in values else name: self.axes[name] for name in self.axes}
+        return {**values, **named} if named else values
+
+
+NAMES = tuple(each.name for each in fields(Record))
+"""Names of the fields of records."""
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write ``records`` to ``path``, one JSON object per line."""
-    lines = [json.dumps(asdict(record), sort_keys=True) for record in records]
-    write_text(path, "".join(line + "\n" for line in lines))
+    encode = json.JSONEncoder(sort_keys=True).encode
+    write_text(path, "".join(f"{encode(vars(record))}\n" for record in records))
 
 
 def read_records(path: Path) -> list[Record]:
@@ -111,24 +115,23 @@ def read_records(path: Path) -> list[Record]:
         StoreError: if the file can't be read, or holds something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        contents = [json.loads(line) for line in lines]
-        for number, values in enumerate(contents, start=1):
-            if isinstance(values, dict):
-                _check_format(f"{path}:{number}", values)
-        return [Record(**values) for values in contents]
+        with path.open(encoding="utf-8") as file:
+            return [
+                _record(path, number, json.loads(line)) for number, line in enumerate(file, start=1)
+            ]
     except (OSError, ValueError, TypeError) as error:
         msg = f"the records {path} can't be read ({error}); run the sweep again to write them"
         raise StoreError(msg) from error
 
 
-def _check_format(place: str, values: dict[str, Any]) -> None:
-    """Refuse a record that lacks fields of this version."""
-    lacking = [each.name for each in fields(Record) if each.name not in values]
+def _record(path: Path, number: int, values: dict[str, Any]) -> Record:
+    """Return the record on a line; refuse one that lacks fields of this version."""
+    lacking = [name for name in NAMES if name not in values] if isinstance(values, dict) else []
     if lacking:
         named = ", ".join(lacking[:3]) + (" and others" if len(lacking) > 3 else "")
         msg = (
-            f"{place}: a record of another version, without {named}; run the sweep again to write "
-            "its records"
+            f"{path}:{number}: a record of another version, without {named}; run the sweep again "
+            "to write its records"
         )
         raise RecordFormatError(msg)
+    return Record(**values)

@@ -18,10 +18,11 @@ renamed. Nothing here imports torch or Ray.
 
 import contextlib
 import json
+import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,23 @@ class Failure:
     key: str
     message: str
     attempts: int
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The keys of which a store has something, as its folders listed them at one moment.
+
+    Attributes:
+        committed: Artifacts.
+        reporting: Steps that report their progress, or were killed while they did.
+        begun: Steps whose progress was saved.
+        failed: Steps of which a failure is written down.
+    """
+
+    committed: frozenset[str]
+    reporting: frozenset[str]
+    begun: frozenset[str]
+    failed: frozenset[str]
 
 
 class Store:
@@ -96,9 +114,30 @@ class Store:
         kind, _, name = key.rpartition("-")
         return self.root / "artifacts" / kind / name
 
+    def file(self, key: str, name: str) -> str:
+        """Return where the file ``name`` of the artifact ``key`` is, or would be.
+
+        As text: making a Path takes longer than reading a small file.
+        """
+        kind, _, digest = key.rpartition("-")
+        return f"{self.root}/artifacts/{kind}/{digest}/{name}"
+
     def exists(self, key: str) -> bool:
         """Return whether the artifact ``key`` is committed."""
-        return (self.folder(key) / MANIFEST).is_file()
+        return os.path.isfile(self.file(key, MANIFEST))  # noqa: PTH113 - see `file`
+
+    def listing(self, kinds: Iterable[str]) -> Listing:
+        """Return of which keys there is something; each folder is listed once, however many.
+
+        Artifacts come last: a step that is finished meanwhile is seen as committed.
+        """
+        failed = _names(self.root / "failures", ".json")
+        reporting = _names(self.root / "progress", ".json")
+        begun = _names(self.root / "partial")
+        committed = frozenset(
+            f"{kind}-{name}" for kind in kinds for name in _names(self.root / "artifacts" / kind)
+        )
+        return Listing(committed, reporting, begun, failed)
 
     def manifest(self, key: str) -> dict[str, Any]:
         """Return the manifest of ``key``: its files with sizes and digests, and how it was made.
@@ -106,9 +145,21 @@ class Store:
         Raises:
             DamagedArtifactError: if it can't be read.
         """
-        path = self.folder(key) / MANIFEST
+        manifest = self.find_manifest(key)
+        if manifest is None:
+            raise DamagedArtifactError(key, "its manifest is missing")
+        return manifest
+
+    def find_manifest(self, key: str) -> dict[str, Any] | None:
+        """Return the manifest of ``key`` as :meth:`manifest` does; None if it is not committed.
+
+        Raises:
+            DamagedArtifactError: if it can't be read.
+        """
         try:
-            manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            manifest: dict[str, Any] = json.loads(_content(self.file(key, MANIFEST)))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except (OSError, ValueError) as error:
             raise DamagedArtifactError(key, f"its manifest can't be read ({error})") from error
         return manifest
@@ -121,10 +172,16 @@ class Store:
         Raises:
             DamagedArtifactError: if a file is missing, or differs in size or content.
         """
-        for name, entry in self.manifest(key)["files"].items():
-            path = self.folder(key) / name
+        self.verify_files(key, self.manifest(key)["files"], quick=quick)
+
+    def verify_files(
+        self, key: str, files: Mapping[str, Mapping[str, Any]], *, quick: bool = False
+    ) -> None:
+        """Compare the files of ``key`` with those of its manifest; see :meth:`verify`."""
+        for name, entry in files.items():
+            path = self.file(key, name)
             try:
-                status = path.stat()
+                status = os.stat(path)  # noqa: PTH116 - see `file`
             except OSError as error:
                 raise DamagedArtifactError(key, f"{name} is missing") from error
             if status.st_size != entry["size"]:
@@ -132,8 +189,17 @@ class Store:
                 raise DamagedArtifactError(key, reason)
             if quick and status.st_mtime_ns == entry["mtime_ns"]:
                 continue
-            if file_digest(path) != entry["digest"]:
+            if file_digest(Path(path)) != entry["digest"]:
                 raise DamagedArtifactError(key, f"{name} does not have its committed content")
+
+    def read(self, key: str, name: str) -> str:
+        """Return the text of the small file ``name`` of the artifact ``key``.
+
+        Raises:
+            OSError: if it can't be read.
+            UnicodeDecodeError: if it is not UTF-8.
+        """
+        return _content(self.file(key, name))
 
     def begin(self, key: str) -> Path:
         """Return a fresh folder in which the artifact ``key`` is to be written."""
@@ -204,8 +270,9 @@ class Store:
 
     def manifests(self, kind: str) -> Iterator[dict[str, Any]]:
         """Yield the manifests of all artifacts of ``kind``."""
-        for path in sorted((self.root / "artifacts" / kind).glob(f"*/{MANIFEST}")):
-            yield json.loads(path.read_text(encoding="utf-8"))
+        for name in sorted(_names(self.root / "artifacts" / kind)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                yield json.loads(_content(self.file(f"{kind}-{name}", MANIFEST)))
 
     # --- progress, failures, logs ---------------------------------------------------------------
 
@@ -295,3 +362,25 @@ class Store:
 
     def _folders_with(self, file: str) -> list[str]:
         return sorted(path.parent.name for path in self.root.glob(f"sweeps/*/{file}"))
+
+
+def _content(path: str) -> str:
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - see `Store.file`
+        return file.readall().decode("utf-8")
+
+
+def _names(folder: Path, suffix: str = "") -> frozenset[str]:
+    """Return the names in ``folder`` that end in ``suffix``, without it; none if it is not there.
+
+    What is being written there has names that begin with a dot.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except FileNotFoundError:
+        return frozenset()
+    return frozenset(
+        name.removesuffix(suffix)
+        for name in names
+        if name.endswith(suffix) and not name.startswith(".")
+    )

@@ -82,6 +82,10 @@ class _EvaluationPlanner:
         self.planner = StagePlanner(experiment, facts, resources)
         # Made once each: otherwise planning would take time exponential in the stages.
         self.evaluation = cache(self._evaluation)
+        # What networks have in common is made once, and lies in memory once.
+        self.training = cache(self._training)
+        self.model = cache(self._model)
+        self.cost = cache(self.planner.costs.evaluation)
 
     def stages(self, mode: str, model: ModelSpec) -> Iterator[PlannedEvaluation]:
         """Yield the evaluations after the last stage, or after every one."""
@@ -144,8 +148,8 @@ class _EvaluationPlanner:
         if mode != "union" and stages > 1:
             inputs["previous"] = self.evaluation(mode, model, network, stages - 1, epochs)
         config: dict[str, Json] = {
-            "training": self.spec.evaluation_training(epochs).identity(),
-            "model": model.identity(),
+            "training": self.training(epochs),
+            "model": self.model(model),
             "network": network,
             "seed": self.experiment.seed,
             # the first stage is the same in all modes, and is shared by them
@@ -161,9 +165,15 @@ class _EvaluationPlanner:
             f"{mode}{stages}-e{epochs}/{model.label}/network{network}",
             config,
             inputs,
-            self.planner.costs.evaluation(model, mode, stages, epochs),
+            self.cost(model, mode, stages, epochs),
             group=self.planner.grouping.evaluation(model, mode, stages, epochs),
         )
+
+    def _training(self, epochs: int) -> dict[str, Json]:
+        return self.spec.evaluation_training(epochs).identity()
+
+    def _model(self, model: ModelSpec) -> dict[str, Json]:
+        return model.identity()
 
 
 class _ContinualPlanner:

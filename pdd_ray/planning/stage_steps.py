@@ -7,7 +7,7 @@ section 9.1). Stage 1 is the base method itself.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.devices import COMPUTING
@@ -61,12 +61,18 @@ class StagePlanner:
         self.grouping = Grouping(self.spec, resources, facts.shape, len(facts.classes))
         self._model = self.spec.model.identity()
         self._given_data = data
+        self._label = f"{experiment_id(experiment)}/{name}"
         # Made once each: otherwise planning would take time exponential in the stages.
         self.data = cache(self._data)
         self.stage = cache(self._stage)
         self.start = cache(self._start)
         self.scores = cache(self._scores)
         self.expert = cache(self._expert)
+        # What chains have in common is made once, and lies in memory once.
+        self.method = cache(self.spec.stage_method)
+        self.expert_cost = cache(self.costs.expert)
+        self.start_cost = cache(self.costs.start)
+        self.held = cache(partial(_resources, resources))
 
     def _data(self) -> Step:
         """Return the step that prepares the data set."""
@@ -82,7 +88,7 @@ class StagePlanner:
 
     def _stage(self, stage: int) -> Step:
         """Return the step that makes S_stage, conditioned on U_{stage - 1}."""
-        method = self.spec.stage_method(stage)
+        method = self.method(stage)
         per_class = self.spec.stages[stage - 1].images_per_class
         inputs: dict[str, Step] = {"data": self.data()}
         config: dict[str, Json] = {
@@ -153,13 +159,13 @@ class StagePlanner:
             operations.START,
             f"stage{stage}/start{chain}",
             {
-                "transition": self.spec.transition_training().identity(),
+                "transition": self._transition,
                 "model": self._model,
                 "seed": self.experiment.seed,
                 "chain": chain,
             },
             inputs,
-            self.costs.start(stage),
+            self.start_cost(stage),
             group=self.grouping.start(stage),
         )
 
@@ -168,19 +174,17 @@ class StagePlanner:
 
         Without transition the experts of later stages are those of the first one.
         """
-        method = self.spec.stage_method(stage)
+        method = self.method(stage)
         window = difficulty_window(method, stage)
         transition = has_transition(method, stage)
         if stage > 1 and not transition and not window:
             return self.expert(1, chain)
         epochs = expert_epochs(self.spec.experts.epochs, method, stage)
-        expert = self.spec.experts.identity()
-        identity = {k: v for k, v in expert.items() if k not in ("count", "epochs")}
         inputs = {"data": self.data()}
         if transition:
             inputs["start"] = self.start(stage, chain)
         config: dict[str, Json] = {
-            "expert": identity,
+            "expert": self._training,
             "epochs": epochs,
             "model": self._model,
             "seed": self.experiment.seed,
@@ -195,9 +199,19 @@ class StagePlanner:
             f"stage{stage}/expert{chain}",
             config,
             inputs,
-            self.costs.expert(epochs),
+            self.expert_cost(epochs),
             group=self.grouping.expert(),
         )
+
+    @cached_property
+    def _transition(self) -> dict[str, Json]:
+        return self.spec.transition_training().identity()
+
+    @cached_property
+    def _training(self) -> dict[str, Json]:
+        """What all experts have in common."""
+        identity = self.spec.experts.identity()
+        return {name: value for name, value in identity.items() if name not in ("count", "epochs")}
 
     def step(
         self,
@@ -218,8 +232,8 @@ class StagePlanner:
             operation=operation,
             config={**config, **self.spec.numerics} if computes else config,
             inputs=inputs,
-            label=f"{experiment_id(self.experiment)}/{self.name}{name}",
-            resources=_resources(self.resources, operation, group),
+            label=f"{self._label}{name}",
+            resources=self.held(operation, group),
             device=self.resources.device if computes else "cpu",
             cost=cost,
         )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.method import DistillationSpec
@@ -44,6 +45,11 @@ class SweepPlan:
     requested: int
     evaluations: tuple[PlannedEvaluation, ...]
 
+    @cached_property
+    def records(self) -> tuple[Record, ...]:
+        """A record for every evaluation, its results still to be filled in."""
+        return tuple(_record(self.sweep.name, evaluation) for evaluation in self.evaluations)
+
 
 def plan_sweep(
     sweep: SweepSpec,
@@ -77,9 +83,9 @@ def plan_experiment(
     return list(planned_evaluations(experiment, facts, resources))
 
 
-def planned_records(plan: SweepPlan) -> list[Record]:
+def planned_records(plan: SweepPlan) -> tuple[Record, ...]:
     """Return a record for every evaluation of ``plan``, its results still to be filled in."""
-    return [_record(plan.sweep.name, evaluation) for evaluation in plan.evaluations]
+    return plan.records
 
 
 def _record(sweep: str, evaluation: PlannedEvaluation) -> Record:

@@ -8,7 +8,7 @@ from pdd_ray.core import artifact_files, sweep_files
 from pdd_ray.core.errors import ConfigError
 from pdd_ray.core.labels import picture_label
 from pdd_ray.data.set_header import class_names
-from pdd_ray.results.saved_sweeps import read_evaluations, read_steps
+from pdd_ray.results.saved_sweeps import read_planned, read_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,7 +44,7 @@ def write_pictures(
         StoreError: if the steps or a stage's picture can't be read.
     """
     steps = {step.key: step for step in read_steps(sweep, store)}
-    planned, _ = read_evaluations(sweep, store)
+    planned = read_planned(sweep, store)
     paths = []
     for name, last in _last_stages(planned, all_seeds=all_seeds).items():
         chain = dict(enumerate(_finished_chain(last, steps, store), start=1))

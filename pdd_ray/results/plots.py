@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, TypeAlias
 
 from pdd_analysis.plots.courses import Curve
 from pdd_analysis.plots.kinds import KINDS, draw
 from pdd_ray.core.artifact_files import TRAINING_CURVE
+from pdd_ray.core.artifacts import Artifacts
 from pdd_ray.core.errors import ConfigError, DamagedArtifactError
 from pdd_ray.results.saved_sweeps import read_evaluations
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from pdd_ray.configuration.load import Collection
     from pdd_ray.core.records import Record
     from pdd_ray.core.store import Store
+
+StageCurve: TypeAlias = tuple[list[int], list[float]]
+"""Epochs and accuracies of one stage."""
 
 
 def plot_files(
@@ -36,8 +41,21 @@ def plot_files(
         ConfigError: if a kind was asked for and there is nothing to draw.
         StoreError: if evaluations can't be read.
     """
-    _, finished = read_evaluations(sweep, store)
-    curves = read_curves(finished, store)
+    artifacts = Artifacts(store)
+    _, finished = read_evaluations(sweep, store, artifacts)
+    return draw_plots(sweep, finished, artifacts, folder, form, kinds)
+
+
+def draw_plots(
+    sweep: str,
+    finished: Sequence[Record],
+    artifacts: Artifacts,
+    folder: Path,
+    form: str = "png",
+    kinds: Sequence[str] = (),
+) -> list[Path]:
+    """Draw what :func:`plot_files` does of evaluations that were read already."""
+    curves = read_curves(finished, artifacts.store, artifacts)
     paths = []
     for kind in kinds or KINDS:
         try:
@@ -58,13 +76,16 @@ def plot_folder(sweep: str, found: Collection, store: Store, output: Path | None
     return output if found.single else output / sweep
 
 
-def read_curves(records: Sequence[Record], store: Store) -> list[Curve]:
+def read_curves(
+    records: Sequence[Record], store: Store, artifacts: Artifacts | None = None
+) -> list[Curve]:
     """Return the training curves of the evaluations that have one, after the most stages.
 
     A progressive evaluation of P stages continues that of P - 1 stages: its curve is theirs and
     its own. In mode union every number of stages is a training of its own, and the last counts.
     """
-    stages = {record.key: _stages_of(record.key, store) for record in records}
+    reader = _CurveReader(artifacts or Artifacts(store))
+    stages = {record.key: reader.stages(record.key) for record in records}
     watched = [record for record in records if stages[record.key]]
     several = len({record.model for record in watched}) > 1
     settings: dict[str, list[Record]] = {}
@@ -73,28 +94,41 @@ def read_curves(records: Sequence[Record], store: Store) -> list[Curve]:
         model = [record.model] if several else []
         setting = ", ".join([record.variant, *axes, *model, record.mode])
         settings.setdefault(setting, []).append(record)
+    most = {name: max(each.stages for each in members) for name, members in settings.items()}
     return [
         Curve(setting, (record.seed, record.network), tuple(stages[record.key]))
         for setting, members in settings.items()
         for record in members
-        if record.stages == max(member.stages for member in members)
+        if record.stages == most[setting]
     ]
 
 
-def _stages_of(key: str, store: Store) -> list[tuple[list[int], list[float]]]:
-    """Return epochs and accuracies of each stage up to the evaluation ``key``; none without."""
-    stages: list[tuple[list[int], list[float]]] = []
-    current: str | None = key
-    while current is not None:
-        path = store.folder(current) / TRAINING_CURVE
-        if not path.is_file():
-            return []
+class _CurveReader:
+    """Reads the training curves of evaluations, that of each step once."""
+
+    def __init__(self, artifacts: Artifacts) -> None:
+        self._artifacts = artifacts
+        self._own = cache(self._read)
+
+    def stages(self, key: str) -> list[StageCurve]:
+        """Return the curve of each stage up to the evaluation ``key``; none without."""
+        stages: list[StageCurve] = []
+        current: str | None = key
+        while current is not None:
+            own = self._own(current)
+            if own is None:
+                return []
+            stages.append(own)
+            making = self._artifacts.making(current)
+            current = None if making is None else making.inputs.get("previous")
+        return stages[::-1]
+
+    def _read(self, key: str) -> StageCurve | None:
+        """Return epochs and accuracies of the step ``key``; None if it has no curve."""
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            stages.insert(0, (content["epochs"], content["validation_accuracy"]))
+            content = json.loads(self._artifacts.store.read(key, TRAINING_CURVE))
+            return content["epochs"], content["validation_accuracy"]
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DamagedArtifactError(
-                current, f"{TRAINING_CURVE} can't be read ({error})"
-            ) from error
-        current = store.manifest(current)["inputs"].get("previous")
-    return stages
+            raise DamagedArtifactError(key, f"{TRAINING_CURVE} can't be read ({error})") from error

@@ -13,8 +13,11 @@ and of a collection of sweeps ``sweeps/NAME/collection.json``, the names of its 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections import Counter
+from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
+from json.encoder import encode_basestring_ascii as encode
 from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.load import Collection, load_collection, load_sweep, resolved
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pdd_ray.configuration.expand import LoadedSweep
-    from pdd_ray.core.store import Store
+    from pdd_ray.core.artifacts import Artifacts
+    from pdd_ray.core.steps import Step
+    from pdd_ray.core.store import Listing, Store
     from pdd_ray.planning.sweep_plan import SweepPlan
 
 
@@ -73,11 +78,14 @@ class SweepStatus:
 
     def count(self, state: StepState, kind: str | None = None) -> int:
         """Return the number of steps in ``state``, of one kind or of all."""
-        return sum(
-            self.states[step.key] is state for step in self.steps if kind in (None, step.kind)
-        )
+        kinds = self.kinds if kind is None else (kind,)
+        return sum(self._counts[each, state] for each in kinds)
 
-    @property
+    @cached_property
+    def _counts(self) -> Counter[tuple[str, StepState]]:
+        return Counter((step.kind, self.states[step.key]) for step in self.steps)
+
+    @cached_property
     def kinds(self) -> tuple[str, ...]:
         """The kinds of steps, in the order of the method."""
         return in_order({step.kind for step in self.steps})
@@ -86,18 +94,30 @@ class SweepStatus:
 def save_plan(plan: SweepPlan, store: Store) -> None:
     """Write what :func:`read_status` and :func:`read_evaluations` need of ``plan``."""
     folder = store.sweep_folder(plan.sweep.name)
-    steps = [
-        SavedStep(
-            step.key,
-            step.kind,
-            step.label,
-            {name: parent.key for name, parent in step.inputs.items()},
-        )
-        for step in plan.steps
-    ]
-    write_json(folder / sweep_files.STEPS, [asdict(step) for step in steps])
+    write_text(folder / sweep_files.STEPS, _steps_text(plan.steps))
     write_records(folder / sweep_files.PLANNED, planned_records(plan))
     write_text(folder / sweep_files.SWEEP, json.dumps(resolved(plan.sweep), indent=1) + "\n")
+
+
+def _steps_text(steps: Sequence[Step]) -> str:
+    """Return ``steps`` as :class:`SavedStep` in indented JSON with sorted keys.
+
+    Put together here, because ``json`` indents in Python: it takes twenty times as long.
+    """
+    return "[" + ",".join(map(_step_text, steps)) + "\n]\n" if steps else "[]\n"
+
+
+def _step_text(step: Step) -> str:
+    inputs = ",".join(
+        f"\n   {encode(name)}: {encode(step.inputs[name].key)}" for name in sorted(step.inputs)
+    )
+    fields = (
+        f'"inputs": {{{inputs}\n  }}' if inputs else '"inputs": {}',
+        f'"key": {encode(step.key)}',
+        f'"kind": {encode(step.kind)}',
+        f'"label": {encode(step.label)}',
+    )
+    return "\n {\n  " + ",\n  ".join(fields) + "\n }"
 
 
 def save_collection(collection: Collection, store: Store) -> None:
@@ -170,14 +190,30 @@ def read_steps(sweep: str, store: Store) -> tuple[SavedStep, ...]:
         raise StoreError(_unreadable(path, error)) from error
 
 
-def read_evaluations(sweep: str, store: Store) -> tuple[list[Record], list[Record]]:
+def read_evaluations(
+    sweep: str, store: Store, artifacts: Artifacts | None = None
+) -> tuple[list[Record], list[Record]]:
     """Return the planned and the finished evaluations of the sweep of this name.
+
+    Args:
+        sweep: The name.
+        store: The store.
+        artifacts: What the command has read of the store's artifacts so far.
 
     Raises:
         StoreError: if they can't be read.
     """
-    planned = read_records(store.sweep_folder(sweep) / sweep_files.PLANNED)
-    return planned, finished_records(planned, store)
+    planned = read_planned(sweep, store)
+    return planned, finished_records(planned, store, artifacts)
+
+
+def read_planned(sweep: str, store: Store) -> list[Record]:
+    """Return the planned evaluations of the sweep of this name, their results left open.
+
+    Raises:
+        StoreError: if they can't be read.
+    """
+    return read_records(store.sweep_folder(sweep) / sweep_files.PLANNED)
 
 
 def read_status(sweep: str, store: Store) -> SweepStatus:
@@ -187,11 +223,12 @@ def read_status(sweep: str, store: Store) -> SweepStatus:
         StoreError: if its steps can't be read.
     """
     steps = read_steps(sweep, store)
+    listing = store.listing({step.kind for step in steps})
     states: dict[str, StepState] = {}
     failures: dict[str, str] = {}
     for step in steps:
-        failure = store.failure(step.key)
-        states[step.key] = _state(step, states, store, failed=failure is not None)
+        failure = store.failure(step.key) if step.key in listing.failed else None
+        states[step.key] = _state(step, states, listing, failed=failure is not None)
         if failure is not None and states[step.key] is StepState.FAILED:
             failures[step.key] = failure.message
     return SweepStatus(sweep, steps, states, failures)
@@ -220,11 +257,11 @@ def find_step(name: str, store: Store) -> SavedStep:
 
 
 def _state(
-    step: SavedStep, states: Mapping[str, StepState], store: Store, *, failed: bool
+    step: SavedStep, states: Mapping[str, StepState], listing: Listing, *, failed: bool
 ) -> StepState:
-    if store.exists(step.key):
+    if step.key in listing.committed:
         return StepState.DONE
-    if is_running(step.key, store):
+    if step.key in listing.reporting:
         return StepState.STARTED
     if failed:
         return StepState.FAILED
@@ -232,8 +269,7 @@ def _state(
         states.get(key) in (StepState.FAILED, StepState.BLOCKED) for key in step.inputs.values()
     ):
         return StepState.BLOCKED
-    begun = store.has_progress(step.key)
-    return StepState.STARTED if begun else StepState.TODO
+    return StepState.STARTED if step.key in listing.begun else StepState.TODO
 
 
 def _begins(step: SavedStep, name: str) -> bool:

@@ -26,6 +26,8 @@ MOST_RUNNING = 8
 """Running steps that are shown one by one."""
 PLAIN_SECONDS = 30.0
 """Time between two lines about the progress of the same step."""
+ENDED = frozenset({"done", "failed", "blocked"})
+"""States of steps for which nothing more is done."""
 
 
 def create_display(console: Console | None = None) -> Display:
@@ -44,11 +46,19 @@ class Tally:
         self.states.update(dict.fromkeys(cached, "done"))
         self.running: dict[str, Mapping[str, float]] = {}
         self._weights = _weights([step for step in steps if step.key not in cached])
+        self._ended = 0.0
+        self._counts: dict[str, Counter[str]] = {}
+        for key, step in self.steps.items():
+            self._counts.setdefault(step.kind, Counter())[self.states[key]] += 1
         self._started = time.monotonic()
 
     def set(self, key: str, state: str) -> None:
         """Move a step to ``state``."""
-        self.states[key] = state
+        before, self.states[key] = self.states[key], state
+        counts = self._counts[self.steps[key].kind]
+        counts[before] -= 1
+        counts[state] += 1
+        self._ended += self._weights.get(key, 0.0) * ((state in ENDED) - (before in ENDED))
         if state == "running":
             self.running[key] = {}
         else:
@@ -57,24 +67,18 @@ class Tally:
     @property
     def counts(self) -> Mapping[str, int]:
         """Number of steps by state."""
-        return Counter(self.states.values())
+        return sum(self._counts.values(), start=Counter())
 
     def counts_by_kind(self) -> Mapping[str, Mapping[str, int]]:
         """Return the number of steps by kind and state."""
-        found: dict[str, Counter[str]] = {}
-        for key, step in self.steps.items():
-            found.setdefault(step.kind, Counter())[self.states[key]] += 1
-        return found
+        return self._counts
 
     def fraction(self) -> float:
         """Return the share of the run's cost that is done; what never will be counts as done."""
-        share = 0.0
-        for key, weight in self._weights.items():
-            state = self.states[key]
-            if state in ("done", "failed", "blocked"):
-                share += weight
-            elif state == "running":
-                share += weight * min(1.0, max(0.0, self.running[key].get("fraction", 0.0)))
+        share = self._ended + sum(
+            self._weights.get(key, 0.0) * min(1.0, max(0.0, progress.get("fraction", 0.0)))
+            for key, progress in tuple(self.running.items())
+        )
         return min(1.0, share)
 
     def seconds(self) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import platform
 import time
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from pdd_ray.core import provenance
 from pdd_ray.core.operations import Operation
+from pdd_ray.core.provenance import device_text, numerics_text
 from pdd_ray.core.steps import Resources, Step, execute, memory_share
 from pdd_ray.core.store import Store
 
@@ -95,3 +97,33 @@ def test_the_name_of_a_cpu_is_the_one_that_linux_knows(monkeypatch, tmp_path):
 def test_processes_that_share_a_gpu_share_its_memory(gpus, shards, share):
     step = Step(WORK, {}, resources=Resources(gpus=gpus, shards=shards))
     assert memory_share(step.call) == share
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text"),
+    [
+        ({"device": {"type": "cpu", "name": "Some CPU", "capability": "AVX2"}}, "Some CPU"),
+        ({"device": {"type": "cpu", "name": None, "capability": None}}, "cpu"),
+        ({"device": {"type": "cuda", "name": "A100", "cuda": "13.0", "rocm": None, "cudnn": 92400}},
+         "A100, CUDA 13.0, cuDNN 92400"),
+        ({"device": {"type": "cuda", "name": "MI300", "cuda": None, "rocm": "7.1", "cudnn": None}},
+         "MI300, ROCm 7.1"),
+        ({"gpus": 0.5}, "GPU"),
+        ({"gpus": 0.0}, "CPU"),
+    ],
+)  # fmt: skip
+def test_a_device_is_named_with_its_libraries(manifest: dict[str, Any], text: str):
+    assert device_text(manifest) == text
+
+
+@pytest.mark.parametrize(
+    ("numerics", "text"),
+    [
+        ({}, "float32"),
+        ({"tf32": True, "deterministic": False}, "TF32"),
+        ({"tf32": False, "deterministic": True}, "float32, deterministic"),
+    ],
+)
+def test_numerics_are_named(numerics: dict[str, bool], text: str):
+    assert numerics_text({"numerics": numerics}) == text
+    assert numerics_text({}) == "float32"  # a manifest of an earlier version

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from pdd_ray.core.labels import name_within_experiment
 from pdd_ray.core.operations import IMAGE_KINDS
 from pdd_ray.results.report.logs import Log, read_log
 from pdd_ray.results.report.settings import differing, setting_title, shown
-from pdd_ray.results.report.snapshot import experiment_of
+from pdd_ray.results.report.snapshot import experiment_of, experiment_of_record
 from pdd_ray.results.report.sparkline import Sparkline, sparkline
 from pdd_ray.results.saved_sweeps import StepState
 
@@ -117,23 +118,23 @@ class SettingSection:
 
 def read_experiments(snapshot: Snapshot, budget: Budget) -> list[SettingSection]:
     """Return the settings of the sweep with their experiments; logs as far as ``budget`` lasts."""
-    experiments = snapshot.sweep.experiments
-    settings = {_setting(one): flat(one.spec.to_json()) for one in experiments}
-    keys = differing(list(settings.values()))
+    seeds: dict[ExperimentId, list[Experiment]] = {}
+    for one in snapshot.sweep.experiments:
+        seeds.setdefault(_setting(one), []).append(one)
+    resolved = [members[0].spec.to_json() for members in seeds.values()]
+    settings = [flat(values) for values in resolved]
+    keys = differing(settings)
     reader = _ExperimentReader(snapshot, budget)
-    reports = []
-    for name, values in settings.items():
-        seeds = [one for one in experiments if _setting(one) == name]
-        first = seeds[0]
-        reports.append(
-            SettingSection(
-                title=setting_title(first.variant, first.axes),
-                differing={key: shown(values[key]) for key in keys if key in values},
-                resolved=yaml.dump(first.spec.to_json()),
-                experiments=tuple(reader.read(one) for one in seeds),
-            )
+    section = cache(_section)
+    return [
+        SettingSection(
+            title=setting_title(members[0].variant, members[0].axes),
+            differing={key: shown(values[key]) for key in keys if key in values},
+            resolved="".join(section(key, json.dumps(value)) for key, value in whole.items()),
+            experiments=tuple(reader.read(one) for one in members),
         )
-    return reports
+        for members, values, whole in zip(seeds.values(), settings, resolved, strict=True)
+    ]
 
 
 class _ExperimentReader:
@@ -142,12 +143,12 @@ class _ExperimentReader:
     def __init__(self, snapshot: Snapshot, budget: Budget) -> None:
         self._snapshot = snapshot
         self._budget = budget
-        self._needed = snapshot.steps_by_experiment()
+        self._needed = snapshot.steps_by_experiment
         self._shown: set[str] = set()
         self._finished = {record.key: record for record in snapshot.finished}
         self._planned: dict[ExperimentId, list[Record]] = {}
         for record in snapshot.planned:
-            experiment = experiment_of(record.variant, record.axes, record.seed)
+            experiment = experiment_of_record(record)
             self._planned.setdefault(experiment, []).append(record)
 
     def read(self, experiment: Experiment) -> ExperimentSection:
@@ -168,7 +169,7 @@ class _ExperimentReader:
     def _stage(self, step: SavedStep) -> StageSection:
         before = step.key in self._shown
         self._shown.add(step.key)
-        done = step.key in self._snapshot.manifests
+        done = step.key in self._snapshot.makings
         folder = self._snapshot.store.folder(step.key)
         curves = _read_json(step.key, folder / artifact_files.CURVES) if done and not before else {}
         outcome = _read_json(step.key, folder / artifact_files.OUTCOME) if done else {}
@@ -194,6 +195,15 @@ class _ExperimentReader:
         return EvaluationSection(
             planned, self._snapshot.state(step), self._finished.get(planned.key)
         )
+
+
+def _section(key: str, text: str) -> str:
+    """Return an entry of a mapping, whose value is the JSON ``text``, as YAML.
+
+    The YAML of a mapping is that of its entries, one after the other, and the settings of a sweep
+    have most entries in common.
+    """
+    return yaml.dump({key: json.loads(text)})
 
 
 def _setting(experiment: Experiment) -> ExperimentId:

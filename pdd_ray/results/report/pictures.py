@@ -67,7 +67,7 @@ def read_pictures(snapshot: Snapshot, budget: Budget) -> list[PictureRow]:
     """
     settings: set[tuple[str, str]] = set()
     titles: dict[tuple[str, ...], list[str]] = {}
-    for (variant, axes, seed), steps in snapshot.steps_by_experiment().items():
+    for (variant, axes, seed), steps in snapshot.steps_by_experiment.items():
         stages = [step.key for step in steps if _has_picture(step, snapshot)]
         if stages and (variant, axes) not in settings:
             settings.add((variant, axes))
@@ -89,7 +89,7 @@ def data_uri(path: Path) -> str:
 def _has_picture(step: SavedStep, snapshot: Snapshot) -> bool:
     return (
         step.kind in IMAGE_KINDS
-        and step.key in snapshot.manifests
+        and step.key in snapshot.makings
         and (snapshot.store.folder(step.key) / PICTURE).is_file()
     )
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from pdd_analysis.plots.kinds import KINDS
-from pdd_ray.results.plots import plot_files
+from pdd_ray.results.plots import draw_plots
 from pdd_ray.results.report.pictures import Picture, data_uri
 
 if TYPE_CHECKING:
@@ -20,6 +20,8 @@ def read_plots(snapshot: Snapshot, budget: Budget) -> list[Picture]:
     if not snapshot.finished:
         return []
     with TemporaryDirectory() as folder:
-        paths = plot_files(snapshot.sweep.name, snapshot.store, Path(folder), "svg")
+        paths = draw_plots(
+            snapshot.sweep.name, snapshot.finished, snapshot.artifacts, Path(folder), "svg"
+        )
         plots = [Picture(KINDS[path.stem], data_uri(path)) for path in paths]
     return [plot for plot in plots if budget.take(len(plot.uri))]

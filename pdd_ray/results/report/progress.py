@@ -102,7 +102,7 @@ class Progress:
 def read_progress(snapshot: Snapshot, now: float) -> Progress:
     """Return how far the sweep is at ``now``, in seconds since the epoch."""
     requested = Counter(
-        step.kind for steps in snapshot.steps_by_experiment().values() for step in steps
+        step.kind for steps in snapshot.steps_by_experiment.values() for step in steps
     )
     status = snapshot.status
     started = tuple(

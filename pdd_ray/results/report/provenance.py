@@ -6,13 +6,14 @@ import platform
 from collections import Counter
 from dataclasses import dataclass
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pdd_ray.core.version import VERSION, code_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pdd_ray.core.artifacts import Maker
     from pdd_ray.results.report.snapshot import Snapshot
 
 PACKAGES = (
@@ -58,59 +59,38 @@ class Provenance:
 
 def read_provenance(snapshot: Snapshot) -> Provenance:
     """Return where the results come from."""
-    manifests = list(snapshot.manifests.values())
-    makers = Counter(
-        (
-            ("pdd-ray", _code(manifest)),
-            ("python", str(manifest.get("python"))),
-            ("torch", str(manifest.get("torch") or "not loaded")),
-            ("host", str(manifest.get("host"))),
-            ("machine", str(manifest.get("machine"))),
-            ("device", device_text(manifest)),
-            ("numerics", numerics_text(manifest)),
-            ("threads", str(manifest.get("threads"))),
-        )
-        for manifest in manifests
-    )
-    times = sorted(str(manifest["finished"]) for manifest in manifests)
-    data = {
-        (str(config["spec"]["source"]), str(config["fingerprint"]))
-        for config in (manifest["config"] for manifest in manifests)
-        if "fingerprint" in config and "spec" in config
-    }
+    makings = list(snapshot.makings.values())
+    makers = Counter(making.maker for making in makings)
+    shown: Counter[tuple[tuple[str, str], ...]] = Counter()
+    for maker, count in makers.items():
+        shown[_shown(maker)] += count
+    times = [making.finished for making in makings if making.finished is not None]
+    data = {making.data for making in makings if making.data is not None}
     return Provenance(
         version=VERSION,
         commit=code_commit(),
         python=platform.python_version(),
         packages=_versions(),
-        made_by=tuple((dict(maker), count) for maker, count in makers.most_common()),
-        first=times[0] if times else None,
-        last=times[-1] if times else None,
+        made_by=tuple((dict(maker), count) for maker, count in shown.most_common()),
+        first=min(times, default=None),
+        last=max(times, default=None),
         data=tuple(sorted(data)),
     )
 
 
-def _code(manifest: Mapping[str, Any]) -> str:
-    """Return version and commit of pdd-ray that made an artifact."""
-    commit = manifest.get("commit")
-    return f"{manifest.get('pdd_ray')} ({commit})" if commit else str(manifest.get("pdd_ray"))
-
-
-def device_text(manifest: Mapping[str, Any]) -> str:
-    """Return the device of a step with the libraries for it, as far as its manifest has them."""
-    device = manifest.get("device")
-    if device is None:  # of an earlier version
-        return "GPU" if manifest.get("gpus") else "CPU"
-    libraries = {"CUDA": "cuda", "ROCm": "rocm", "cuDNN": "cudnn"}
-    found = [f"{name} {device[key]}" for name, key in libraries.items() if device.get(key)]
-    return ", ".join([device["name"] or device["type"], *found])
-
-
-def numerics_text(manifest: Mapping[str, Any]) -> str:
-    """Return the precision of products in float32, and whether the step was deterministic."""
-    numerics = manifest.get("numerics", {})
-    words = ["TF32" if numerics.get("tf32") else "float32"]
-    return ", ".join([*words, *(["deterministic"] if numerics.get("deterministic") else [])])
+def _shown(maker: Maker) -> tuple[tuple[str, str], ...]:
+    """Return what a page tells of ``maker``, by name."""
+    code = f"{maker.version} ({maker.commit})" if maker.commit else str(maker.version)
+    return (
+        ("pdd-ray", code),
+        ("python", str(maker.python)),
+        ("torch", str(maker.torch or "not loaded")),
+        ("host", str(maker.host)),
+        ("machine", str(maker.machine)),
+        ("device", maker.device),
+        ("numerics", maker.numerics),
+        ("threads", str(maker.threads)),
+    )
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pdd_ray.core.errors import PddError
 from pdd_ray.planning.estimate import estimate
@@ -11,8 +11,9 @@ from pdd_ray.planning.sweep_plan import plan_sweep
 from pdd_ray.results.saved_sweeps import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection
 
+    from pdd_ray.core.artifacts import Making
     from pdd_ray.core.steps import Step
     from pdd_ray.data.facts import DataFacts
     from pdd_ray.data.spec import DataSpec
@@ -78,44 +79,38 @@ def read_resources(snapshot: Snapshot) -> ResourceUse:
     memory: dict[str, float] = {}
     for step in plan:
         memory[step.kind] = max(memory.get(step.kind, 0.0), step.cost.memory)
-    done = [step for step in snapshot.status.steps if step.key in snapshot.manifests]
+    done = [step for step in snapshot.status.steps if step.key in snapshot.makings]
     left = [step for step in plan if snapshot.status.states[step.key] is not StepState.DONE]
-    times = [(step, float(snapshot.manifests[step.key]["seconds"])) for step in done]
+    times = [(step, float(snapshot.makings[step.key].seconds)) for step in done]
+    by_kind: dict[str, list[Making]] = {kind: [] for kind in snapshot.status.kinds}
+    for one in done:
+        by_kind[one.kind].append(snapshot.makings[one.key])
     return ResourceUse(
-        kinds=tuple(
-            _use(kind, _manifests(snapshot, done, kind), memory.get(kind))
-            for kind in snapshot.status.kinds
-        ),
-        total=_use("all", snapshot.manifests.values(), max(memory.values(), default=None)),
+        kinds=tuple(_use(kind, found, memory.get(kind)) for kind, found in by_kind.items()),
+        total=_use("all", snapshot.makings.values(), max(memory.values(), default=None)),
         longest=tuple(sorted(times, key=lambda pair: -pair[1])[:MOST_LONGEST]),
         rest=estimate(left, snapshot.store) if left else None,
         not_known=not_known,
     )
 
 
-def _manifests(
-    snapshot: Snapshot, steps: Iterable[SavedStep], kind: str
-) -> list[Mapping[str, Any]]:
-    return [snapshot.manifests[step.key] for step in steps if step.kind == kind]
-
-
-def _use(kind: str, manifests: Iterable[Mapping[str, Any]], memory: float | None) -> KindUse:
-    manifests = list(manifests)
-    seconds = [float(manifest["seconds"]) for manifest in manifests]
-    pairs = list(zip(seconds, manifests, strict=True))
+def _use(kind: str, makings: Collection[Making], memory: float | None) -> KindUse:
+    seconds = [float(making.seconds) for making in makings]
+    pairs = list(zip(seconds, makings, strict=True))
     return KindUse(
         kind=kind,
-        steps=len(manifests),
+        steps=len(makings),
         seconds=sum(seconds),
         longest=max(seconds, default=0.0),
-        cpu_seconds=sum(
-            manifest.get("cpu_seconds", time * manifest.get("threads", 1))
-            for time, manifest in pairs
-        ),
-        gpu_seconds=sum(time * manifest.get("gpus", 0.0) for time, manifest in pairs),
-        disk=sum(file["size"] for manifest in manifests for file in manifest["files"].values()),
+        cpu_seconds=sum(making.cpu_seconds for making in makings),
+        gpu_seconds=sum(time * _or(making.maker.gpus, 0.0) for time, making in pairs),
+        disk=sum(making.disk for making in makings),
         memory=memory,
     )
+
+
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
 
 
 def _plan_again(snapshot: Snapshot) -> tuple[tuple[Step, ...], str | None]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING
 
+from pdd_ray.core.artifacts import Artifacts
+from pdd_ray.core.errors import DamagedArtifactError
 from pdd_ray.core.identities import canonical_json
 from pdd_ray.results.saved_sweeps import StepState, read_evaluations, read_status
 
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from pdd_ray.configuration.expand import LoadedSweep
+    from pdd_ray.core.artifacts import Making
     from pdd_ray.core.identities import Json
     from pdd_ray.core.records import Record
     from pdd_ray.core.store import Store
@@ -32,7 +36,8 @@ class Snapshot:
         steps: The same steps by key.
         planned: Every evaluation, its results still to be filled in.
         finished: The finished evaluations.
-        manifests: Manifest by key of every step that is done.
+        artifacts: What was read of the store's artifacts.
+        makings: How every step that is done was made, by key.
     """
 
     sweep: LoadedSweep
@@ -41,7 +46,8 @@ class Snapshot:
     steps: Mapping[str, SavedStep]
     planned: tuple[Record, ...]
     finished: tuple[Record, ...]
-    manifests: Mapping[str, Mapping[str, Any]]
+    artifacts: Artifacts
+    makings: Mapping[str, Making]
 
     def state(self, step: SavedStep) -> StepState:
         """Return how far ``step`` is."""
@@ -49,15 +55,15 @@ class Snapshot:
 
     def seconds(self, step: SavedStep) -> float | None:
         """Return how long ``step`` took; None as long as it is not done."""
-        manifest = self.manifests.get(step.key)
-        return None if manifest is None else float(manifest["seconds"])
+        making = self.makings.get(step.key)
+        return None if making is None else float(making.seconds)
 
+    @cached_property
     def steps_by_experiment(self) -> dict[ExperimentId, list[SavedStep]]:
-        """Return the steps that each experiment needs, inputs before what reads them."""
+        """The steps that each experiment needs, inputs before what reads them."""
         ends: dict[ExperimentId, list[str]] = {}
         for record in self.planned:
-            experiment = experiment_of(record.variant, record.axes, record.seed)
-            ends.setdefault(experiment, []).append(record.key)
+            ends.setdefault(experiment_of_record(record), []).append(record.key)
         return {experiment: self.needed(keys) for experiment, keys in ends.items()}
 
     def needed(self, keys: Iterable[str]) -> list[SavedStep]:
@@ -69,7 +75,11 @@ class Snapshot:
             if key not in found:
                 found.add(key)
                 waiting += self.steps[key].inputs.values()
-        return [step for step in self.status.steps if step.key in found]
+        return [self.steps[key] for key in sorted(found, key=self._places.__getitem__)]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {key: place for place, key in enumerate(self.steps)}
 
 
 def read_snapshot(sweep: LoadedSweep, store: Store) -> Snapshot:
@@ -78,8 +88,9 @@ def read_snapshot(sweep: LoadedSweep, store: Store) -> Snapshot:
     Raises:
         StoreError: if it can't be read.
     """
+    artifacts = Artifacts(store)
     status = read_status(sweep.name, store)
-    planned, finished = read_evaluations(sweep.name, store)
+    planned, finished = read_evaluations(sweep.name, store, artifacts)
     return Snapshot(
         sweep=sweep,
         store=store,
@@ -88,12 +99,25 @@ def read_snapshot(sweep: LoadedSweep, store: Store) -> Snapshot:
         planned=tuple(planned),
         # of a running sweep, more may be finished by now than when the states were read
         finished=tuple(one for one in finished if status.states[one.key] is StepState.DONE),
-        manifests={
-            step.key: store.manifest(step.key)
+        artifacts=artifacts,
+        makings={
+            step.key: _making(step.key, artifacts)
             for step in status.steps
             if status.states[step.key] is StepState.DONE
         },
     )
+
+
+def _making(key: str, artifacts: Artifacts) -> Making:
+    making = artifacts.making(key)
+    if making is None:
+        raise DamagedArtifactError(key, "its manifest is missing")
+    return making
+
+
+def experiment_of_record(record: Record) -> ExperimentId:
+    """Return the experiment of an evaluation."""
+    return experiment_of(record.variant, record.axes, record.seed)
 
 
 def experiment_of(variant: str, axes: Mapping[str, Json], seed: int) -> ExperimentId:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pdd_ray.results.report.budget import Budget
 from pdd_ray.results.report.logs import plain, read_log
-from pdd_ray.results.report.provenance import device_text, numerics_text
 from pdd_ray.results.report.settings import differing, setting_title, shown
 from pdd_ray.results.report.sparkline import HEIGHT, MARGIN, MOST_POINTS, WIDTH, sparkline
 
@@ -130,33 +129,3 @@ def test_what_does_not_fit_a_budget_is_counted():
 
 
 # --- what steps ran on ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("manifest", "text"),
-    [
-        ({"device": {"type": "cpu", "name": "Some CPU", "capability": "AVX2"}}, "Some CPU"),
-        ({"device": {"type": "cpu", "name": None, "capability": None}}, "cpu"),
-        ({"device": {"type": "cuda", "name": "A100", "cuda": "13.0", "rocm": None, "cudnn": 92400}},
-         "A100, CUDA 13.0, cuDNN 92400"),
-        ({"device": {"type": "cuda", "name": "MI300", "cuda": None, "rocm": "7.1", "cudnn": None}},
-         "MI300, ROCm 7.1"),
-        ({"gpus": 0.5}, "GPU"),
-        ({"gpus": 0.0}, "CPU"),
-    ],
-)  # fmt: skip
-def test_a_device_is_named_with_its_libraries(manifest: dict[str, Any], text: str):
-    assert device_text(manifest) == text
-
-
-@pytest.mark.parametrize(
-    ("numerics", "text"),
-    [
-        ({}, "float32"),
-        ({"tf32": True, "deterministic": False}, "TF32"),
-        ({"tf32": False, "deterministic": True}, "float32, deterministic"),
-    ],
-)
-def test_numerics_are_named(numerics: dict[str, bool], text: str):
-    assert numerics_text({"numerics": numerics}) == text
-    assert numerics_text({}) == "float32"  # a manifest of an earlier version
