@@ -1,5 +1,6 @@
 """The configuration of one experiment and of a sweep's resources."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -195,6 +196,12 @@ class StepResources(FrozenModel):
     one at most."""
     memory_gb: float | None = Field(default=None, gt=0)
     """Memory that Ray reserves, in GB; not reserved if not given."""
+    group: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Networks that are trained at once in one process that holds these resources: experts,
+    transitions and evaluations that differ in nothing but their number and seed. `auto`: on a GPU
+    as many as it computes while the CPU launches the steps of one, up to 8; one on a CPU, for
+    experts in another number format or layout or with `compile`, and with `deterministic`. Not part
+    of the identity: on a GPU results agree to rounding."""
 
 
 class ResourcesSpec(FrozenModel):
@@ -222,6 +229,13 @@ class ResourcesSpec(FrozenModel):
     cpus / class_shards CPUs of the stage. The results stay the same to the bit."""
     max_concurrent_stages: int = Field(default=64, ge=1)
     """Most stage trials at the same time."""
+
+    def entries(self) -> Iterator[tuple[str, StepResources]]:
+        """Yield what each kind of step holds."""
+        for name in type(self).model_fields:
+            entry = getattr(self, name)
+            if isinstance(entry, StepResources):
+                yield name, entry
 
 
 def _changed(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,9 @@ from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec
 from pdd_ray.core.frozen_model import FrozenModel
 from pdd_ray.core.misplaced import MisplacedError
 
+GROUPED = ("start", "expert", "evaluation")
+"""Kinds of steps of which several can be computed at once."""
+
 
 class ChoiceSpec(FrozenModel):
     """A setting that is chosen per group of results by validation accuracy."""
@@ -61,6 +64,24 @@ class SweepSpec(ExperimentSpec):
         if shards > 1 and self.model.has_batch_norm:
             msg = f"norm 'batch' ties the classes together: no {shards} class_shards"
             raise MisplacedError(msg, "resources", "class_shards")
+        return self
+
+    @model_validator(mode="after")
+    def _networks_can_be_grouped(self) -> Self:
+        for kind, entry in self.resources.entries():
+            if entry.group in ("auto", 1):
+                continue
+            problem = ""
+            if kind not in GROUPED:
+                problem = (
+                    f"steps of this kind are done one by one, only {', '.join(GROUPED)} at once"
+                )
+            elif not entry.gpus or self.resources.device == "cpu":
+                problem = "on a CPU networks are trained one by one, for their bytes are promised"
+            elif self.deterministic:
+                problem = "with `deterministic` networks are trained one by one"
+            if problem:
+                raise MisplacedError(f"{problem}: no {entry.group}", "resources", kind, "group")
         return self
 
     @field_validator("seeds", "grid")

@@ -28,6 +28,9 @@ class Operation:
         resources: Entry of a sweep's ``resources`` that its steps hold; its kind if not given.
         sharded: Whether its work can be spread over ``class_shards`` processes.
         adds_images: Whether what it makes is a synthetic set; it then writes TensorBoard events.
+        together: Where the function is that does several of its steps at once, ``module:function``;
+            called with their StepContexts. None does if not given.
+        differs: Names of the settings and inputs in which steps may differ that it does at once.
     """
 
     name: str
@@ -38,6 +41,8 @@ class Operation:
     resources: str = ""
     sharded: bool = False
     adds_images: bool = False
+    together: str = ""
+    differs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Fill in what follows from the name."""
@@ -48,16 +53,35 @@ class Operation:
 DATA = Operation("data", "pdd_ray.data.step:run")
 CLASSES = Operation("classes", "pdd_ray.data.step:run_classes", kind="data")
 SCORES = Operation("scores", "pdd_ray.training.scores:run")
-START = Operation("start", "pdd_ray.training.experts:run_start")
-EXPERT = Operation("expert", "pdd_ray.training.experts:run_expert")
+START = Operation(
+    "start",
+    "pdd_ray.training.experts:run_start",
+    together="pdd_ray.training.experts:run_starts",
+    differs=("seed", "chain", "start"),
+)
+EXPERT = Operation(
+    "expert",
+    "pdd_ray.training.experts:run_expert",
+    together="pdd_ray.training.experts:run_experts",
+    differs=("seed", "chain", "start"),
+)
 FEATURES = Operation("features", "pdd_ray.training.expert_features:run")
 STAGE = Operation(
     "stage", "pdd_ray.methods.stage:run", runs_as="trial", sharded=True, adds_images=True
 )
 CORESET = Operation("coreset", "pdd_ray.methods.stage:run", resources="stage", adds_images=True)
-EVALUATION = Operation("evaluation", "pdd_ray.training.evaluation:run")
+EVALUATION = Operation(
+    "evaluation",
+    "pdd_ray.training.evaluation:run",
+    together="pdd_ray.training.evaluation:run_several",
+    differs=("seed", "network", "previous"),
+)
 FULL_EVALUATION = Operation(
-    "full_evaluation", "pdd_ray.training.evaluation:run_full", kind="evaluation"
+    "full_evaluation",
+    "pdd_ray.training.evaluation:run_full",
+    kind="evaluation",
+    together="pdd_ray.training.evaluation:run_full_several",
+    differs=("seed", "network"),
 )
 CONTINUAL_EVALUATION = Operation(
     "continual_evaluation", "pdd_ray.training.continual:run", kind="evaluation"

@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import platform
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pkgutil import resolve_name
@@ -44,13 +45,15 @@ OnProgress = Callable[[Mapping[str, float]], None]
 class Resources:
     """What a step holds while it runs; ``memory`` in bytes, reserved only if given.
 
-    ``shards`` is the number of processes that share it.
+    ``shards`` is the number of processes that share it, ``group`` how many steps that are alike
+    may share it, computed at once in one process.
     """
 
     cpus: float = 1.0
     gpus: float = 0.0
     memory: int | None = None
     shards: int = 1
+    group: int = 1
 
     @property
     def threads(self) -> int:
@@ -100,6 +103,18 @@ class Step:
             "inputs": {name: step.key for name, step in self.inputs.items()},
         }
         return f"{self.kind}-{digest(made_by)}"
+
+    @cached_property
+    def likeness(self) -> str:
+        """The same for steps that may be computed at once; its own key if it never is."""
+        if self.resources.group == 1 or not self.operation.together:
+            return self.key
+        differs = self.operation.differs
+        inputs: dict[str, Json] = {
+            name: "" if name in differs else step.key for name, step in self.inputs.items()
+        }
+        config: dict[str, Json] = {k: v for k, v in self.config.items() if k not in differs}
+        return digest({"operation": self.operation.name, "config": config, "inputs": inputs})
 
     @property
     def kind(self) -> str:
@@ -209,11 +224,13 @@ def execute(call: StepCall, store: Store, on_progress: OnProgress = no_progress)
     if store.exists(call.key):
         return
     output = store.begin(call.key)
-    log = logging.getLogger("pdd_ray")
-    handler = _log_to(store.log_path(call.key))
-    log.addHandler(handler)
-    level = log.level
-    log.setLevel(logging.INFO)
+    with logged_to(store.log_path(call.key)) as log:
+        _execute(call, store, output, on_progress, log)
+
+
+def _execute(
+    call: StepCall, store: Store, output: Path, on_progress: OnProgress, log: logging.Logger
+) -> None:
     try:
         log.info("%s starts: %s", call.label, call.key)
         effort = _run(call, store, output, on_progress)
@@ -226,9 +243,6 @@ def execute(call: StepCall, store: Store, on_progress: OnProgress = no_progress)
         raise
     finally:
         store.discard(output)
-        log.setLevel(level)
-        log.removeHandler(handler)
-        handler.close()
 
 
 def run_serially(
@@ -286,15 +300,20 @@ def memory_share(call: StepCall) -> float:
     return call.gpus / call.shards if 0 < call.gpus < 1 else 1.0
 
 
-def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> Effort:
+def begin(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> StepContext:
+    """Return what the function of a step is given, its inputs verified and the process prepared.
+
+    Raises:
+        DamagedArtifactError: if an input changed since it was committed.
+        ResourceError: if the device can't be had.
+    """
     for parent in call.inputs.values():
         store.verify(parent, quick=True)
-    function: Callable[[StepContext], None] = resolve_name(call.operation.function)
     device = choose_device(call.device, call.gpus)
     prepare_process(
         ProcessSettings(call.threads, device, memory_share(call), Numerics.of(call.config))
     )
-    context = StepContext(
+    return StepContext(
         key=call.key,
         label=call.label,
         config=call.config,
@@ -308,18 +327,34 @@ def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) ->
         shards=call.shards,
     )
 
+
+def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> Effort:
+    context = begin(call, store, output, on_progress)
+    function: Callable[[StepContext], None] = resolve_name(call.operation.function)
+
     def work() -> None:
         empty_folder(output)  # of what a first attempt has written
         function(context)
 
     stopwatch = Stopwatch()
     with freed_memory_is_reused():
-        parts = within_memory(work, call, device)
+        parts = within_memory(work, call, context.device)
     return stopwatch.effort(parts)
 
 
-def _log_to(path: Path) -> logging.Handler:
+@contextmanager
+def logged_to(path: Path) -> Iterator[logging.Logger]:
+    """Have the messages of this package in the file ``path`` too, while the context lasts."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    return handler
+    log = logging.getLogger("pdd_ray")
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield log
+    finally:
+        log.setLevel(level)
+        log.removeHandler(handler)
+        handler.close()

@@ -120,6 +120,7 @@ class _EvaluationPlanner:
                     config,
                     {"data": self.planner.data()},
                     self.planner.costs.full_evaluation(model),
+                    group=self.planner.grouping.full_evaluation(model),
                 ),
                 experiment=self.experiment,
                 facts=self.facts,
@@ -161,6 +162,7 @@ class _EvaluationPlanner:
             config,
             inputs,
             self.planner.costs.evaluation(model, mode, stages, epochs),
+            group=self.planner.grouping.evaluation(model, mode, stages, epochs),
         )
 
 

@@ -17,6 +17,7 @@ from pdd_ray.core.steps import Cost, Resources, Step
 from pdd_ray.data.facts import step_config
 from pdd_ray.planning import costs
 from pdd_ray.planning.checks import experiment_id
+from pdd_ray.planning.grouping import Grouping
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +58,7 @@ class StagePlanner:
         self.resources = resources
         self.name = name
         self.costs = costs.Costs(self.spec, facts)
+        self.grouping = Grouping(self.spec, resources, facts.shape, len(facts.classes))
         self._model = self.spec.model.identity()
         self._given_data = data
         # Made once each: otherwise planning would take time exponential in the stages.
@@ -158,6 +160,7 @@ class StagePlanner:
             },
             inputs,
             self.costs.start(stage),
+            group=self.grouping.start(stage),
         )
 
     def _expert(self, stage: int, chain: int) -> Step:
@@ -193,6 +196,7 @@ class StagePlanner:
             config,
             inputs,
             self.costs.expert(epochs),
+            group=self.grouping.expert(),
         )
 
     def step(
@@ -202,15 +206,20 @@ class StagePlanner:
         config: Mapping[str, Json],
         inputs: Mapping[str, Step],
         cost: Cost,
+        *,
+        group: int = 1,
     ) -> Step:
-        """Return a step of the experiment; ``name`` is its own part of the label."""
+        """Return a step of the experiment.
+
+        ``name`` is its own part of the label; ``group`` says how many are computed at once.
+        """
         computes = operation.resources in COMPUTING
         return Step(
             operation=operation,
             config={**config, **self.spec.numerics} if computes else config,
             inputs=inputs,
             label=f"{experiment_id(self.experiment)}/{self.name}{name}",
-            resources=_resources(self.resources, operation),
+            resources=_resources(self.resources, operation, group),
             device=self.resources.device if computes else "cpu",
             cost=cost,
         )
@@ -242,8 +251,8 @@ def expert_epochs(first_stage: int, method: MethodSpec, stage: int) -> int:
     return first_stage if stage == 1 else method.trajectory_epochs
 
 
-def _resources(resources: ResourcesSpec, operation: Operation) -> Resources:
+def _resources(resources: ResourcesSpec, operation: Operation, group: int) -> Resources:
     entry: StepResources = getattr(resources, operation.resources)
     memory = None if entry.memory_gb is None else int(entry.memory_gb * GIGABYTE)
     shards = resources.class_shards if operation.sharded else 1
-    return Resources(cpus=entry.cpus, gpus=entry.gpus, memory=memory, shards=shards)
+    return Resources(entry.cpus, entry.gpus, memory, shards, group)

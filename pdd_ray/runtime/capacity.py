@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import repeat, takewhile
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 """Ray counts resources in units of 1e-4; sums of fractions may differ by less than that."""
+MOST_SLOTS = 1024
+"""Steps that are counted as fitting at once: some hold nothing at all."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,10 @@ class Capacity(Protocol):
 
     def packing(self, running: Iterable[Resources]) -> Packing:
         """Return what is free while steps with these resources run."""
+        ...
+
+    def slots(self, wanted: Resources) -> int:
+        """Return how many steps that hold ``wanted`` may run side by side, with nothing else."""
         ...
 
     def has_room(self, running: Iterable[Resources], idle: Iterable[Resources]) -> bool:
@@ -69,6 +77,10 @@ class FixedCapacity:
             packing.place(resources)
         return packing
 
+    def slots(self, wanted: Resources) -> int:
+        """Return how many steps that hold ``wanted`` fit; at most :data:`MOST_SLOTS`."""
+        return _slots(self.nodes, wanted)
+
     def has_room(self, running: Iterable[Resources], idle: Iterable[Resources]) -> bool:
         """Return whether ``idle`` is free beside ``running``.
 
@@ -96,6 +108,10 @@ class ElasticCapacity:
     def packing(self, running: Iterable[Resources]) -> ElasticPacking:
         """Return how many more steps may be asked for."""
         return ElasticPacking(self.steps - len(list(running)))
+
+    def slots(self, _wanted: Resources) -> int:
+        """Return how many steps may be asked for."""
+        return self.steps
 
     def has_room(self, running: Iterable[Resources], _idle: Iterable[Resources]) -> bool:
         """Return whether nothing runs: how far the cluster can grow is not known."""
@@ -174,6 +190,12 @@ class _FreeNode:
 
     def _take_gpu(self, free: float, share: float) -> None:
         self.gpus[self.gpus.index(free)] -= share
+
+
+@lru_cache(maxsize=64)
+def _slots(nodes: tuple[Node, ...], wanted: Resources) -> int:
+    packing = FixedPacking(nodes)
+    return sum(1 for _ in takewhile(packing.place, repeat(wanted, MOST_SLOTS)))
 
 
 def _missing(wanted: float, free: float) -> float:

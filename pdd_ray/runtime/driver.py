@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pdd_ray.core.errors import DamagedArtifactError, ResourceError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
+    from pdd_ray.runtime.batches import Batch
     from pdd_ray.runtime.capacity import Capacity
     from pdd_ray.runtime.interface import Display, RunOptions, Tasks
     from pdd_ray.runtime.interrupts import Interrupts
@@ -82,12 +84,13 @@ class Driver:
         self.check_stop()
         self._look_at_cluster()
         trials = []
-        for step in self.scheduler.launch(self.capacity):
-            self._start(step)
-            if step.runs_as == "trial":
-                trials.append(step)
+        for batch in self.scheduler.launch(self.capacity):
+            self._prepare(batch)
+            if batch[0][0].runs_as == "trial":
+                trials.append(batch[0][0])
             else:
-                self.tasks.launch(step)
+                self.tasks.launch(batch)
+        self._begin()
         self._check_stall()
         self._show_progress()
         return trials
@@ -102,11 +105,15 @@ class Driver:
         if isinstance(result, str):
             self._lost(key, result)
         elif result.status == "done":
+            self.scheduler.took(key, result.seconds)
             self._succeeded(key)
         elif result.status == "damaged":
             self._damaged(key, result)
+        elif result.status == "left":
+            self._show_blocked(self.scheduler.again(key))
         else:
             self._fail(key, result.message)
+        self._begin()
 
     def put_back(self, key: str, reason: str) -> None:
         """Have the running step ``key`` launched again."""
@@ -114,11 +121,16 @@ class Driver:
         self.display.retried(self.scheduler.steps[key], reason)
         self._show_blocked(blocked)
 
-    def _start(self, step: Step) -> None:
-        self.store.progress_path(step.key).unlink(missing_ok=True)
-        self._attempts.started(step.key)
-        self._started[step.key] = self._clock()
-        self.display.started(step)
+    def _prepare(self, batch: Batch) -> None:
+        for step in chain.from_iterable(batch):
+            self.store.progress_path(step.key).unlink(missing_ok=True)
+            self._attempts.started(step.key)
+
+    def _begin(self) -> None:
+        """Show the steps that workers have begun, the first ones of a batch or later ones."""
+        for step in self.scheduler.begun():
+            self._started[step.key] = self._clock()
+            self.display.started(step)
 
     def _succeeded(self, key: str) -> None:
         self.scheduler.succeeded(key)

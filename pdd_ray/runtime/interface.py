@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pdd_ray.core.steps import Step
+    from pdd_ray.runtime.batches import Batch
     from pdd_ray.runtime.worker import StepOutcome
 
 
@@ -67,11 +68,15 @@ class RunOutcome:
 class Tasks(Protocol):
     """Executes steps somewhere else, each once, whatever becomes of it."""
 
-    def launch(self, step: Step) -> None:
-        """Have ``step`` executed; returns at once."""
+    def launch(self, batch: Batch) -> None:
+        """Have the steps of ``batch`` executed by one worker; returns at once."""
 
     def finished(self) -> Iterator[tuple[str, StepOutcome | str]]:
-        """Yield each key that ended, once, with the outcome or how its worker died."""
+        """Yield each key that ended, once, with the outcome or how its worker died.
+
+        Those of a batch come in its order. Where a worker ended, those that it had not begun come
+        first, as ``left``.
+        """
         ...
 
     def wait(self, seconds: float) -> None:
@@ -88,13 +93,13 @@ class Display(Protocol):
         """A run of ``steps`` begins, of which ``cached`` keys exist."""
 
     def started(self, step: Step) -> None:
-        """``step`` was given to a worker."""
+        """A worker begins ``step``."""
 
     def progress(self, step: Step, progress: Mapping[str, float]) -> None:
         """``step`` reported; see :data:`pdd_ray.core.steps.OnProgress`."""
 
     def finished(self, step: Step, seconds: float) -> None:
-        """``step`` is done, ``seconds`` after it was given to a worker."""
+        """``step`` is done, ``seconds`` after it was begun."""
 
     def failed(self, step: Step, message: str, blocked: Sequence[Step]) -> None:
         """``step`` failed, and ``blocked`` will not be tried."""

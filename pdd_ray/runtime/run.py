@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pdd_ray.runtime.batches import Speeds
 from pdd_ray.runtime.interface import Display, NoDisplay, RunOptions, RunOutcome
 from pdd_ray.runtime.interrupts import Interrupts
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
@@ -35,7 +36,9 @@ def run_on_ray(
         KeyboardInterrupt: at the second Ctrl-C.
     """
     started = time.monotonic()
-    scheduler = Scheduler(steps, store.exists, max_trials=options.max_concurrent_stages)
+    scheduler = Scheduler(
+        steps, store.exists, max_trials=options.max_concurrent_stages, speeds=Speeds()
+    )
     interrupted = False
     if scheduler.active:
         store.clear_stale(STALE_SECONDS)

@@ -1,19 +1,20 @@
-"""What happens in a worker process, be it a task or a trial: one step is executed."""
+"""What happens in a worker process, be it a task or a trial: steps are executed."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from pdd_ray.core.errors import DamagedArtifactError
+from pdd_ray.core.groups import execute_together
 from pdd_ray.core.steps import execute, one_line
 from pdd_ray.core.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pdd_ray.core.identities import Json
@@ -28,14 +29,17 @@ class StepOutcome:
     """How the execution of a step ended, if its worker lived to tell.
 
     Attributes:
-        status: ``done``, ``failed``, or ``damaged`` if an input is not what was committed.
+        status: ``done``, ``failed``, ``damaged`` if an input is not what was committed, or ``left``
+            if the worker ended before it had begun the step.
         message: One line about the failure.
         damaged: Key of the damaged input.
+        seconds: How long the worker was at it.
     """
 
-    status: Literal["done", "failed", "damaged"]
+    status: Literal["done", "failed", "damaged", "left"]
     message: str = ""
     damaged: str = ""
+    seconds: float = field(default=0.0, compare=False)
 
     def to_json(self) -> dict[str, Json]:
         """Return the fields as plain values."""
@@ -51,6 +55,7 @@ def execute_and_tell(
     """Execute ``call`` on the store in ``root``; call ``on_progress`` at most once a second."""
     store = Store(root)
     progress = _Progress(store.progress_path(call.key), on_progress, clock)
+    started = time.perf_counter()
     try:
         execute(call, store, progress)
     except DamagedArtifactError as error:
@@ -59,7 +64,30 @@ def execute_and_tell(
         return StepOutcome("failed", one_line(error))
     finally:
         progress.path.unlink(missing_ok=True)
-    return StepOutcome("done")
+    return StepOutcome("done", seconds=time.perf_counter() - started)
+
+
+def execute_group_and_tell(
+    calls: Sequence[StepCall], root: str, on_progress: OnProgress
+) -> Iterator[StepOutcome]:
+    """Execute ``calls``, at once if they are several and that can be done; yield each's outcome."""
+    store = Store(root)
+    missing = [call for call in calls if not store.exists(call.key)]
+    shares: dict[str, float] = {}
+    if len(missing) > 1:
+        reports = [
+            _Progress(store.progress_path(call.key), on_progress, time.monotonic)
+            for call in missing
+        ]
+        started = time.perf_counter()
+        if execute_together(missing, store, reports):
+            share = (time.perf_counter() - started) / len(missing)
+            shares = {call.key: share for call in missing}
+        for report in reports:
+            report.path.unlink(missing_ok=True)
+    for call in calls:
+        alone = execute_and_tell(call, root, on_progress)
+        yield replace(alone, seconds=alone.seconds + shares.get(call.key, 0.0))
 
 
 def read_progress(store: Store, key: str) -> Mapping[str, float]:

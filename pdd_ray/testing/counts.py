@@ -132,12 +132,12 @@ def _distil(iterations: int, *, name: str, **options: Any) -> None:  # noqa: ANN
 
 def _step(rule: str, strategy: str, most_launches: float | None = None) -> Unit:
     run = partial(_train, rule=rule, strategy=strategy)
-    return Unit("training step", run, 1, (10, 110), 0.1, most_launches)
+    return Unit("training step", run, 1, (1, 65), 0.1, most_launches)
 
 
 def _method(name: str, sweeps: int = 1, **options: Any) -> Unit:  # noqa: ANN401 - settings
     run = partial(_distil, name=name, real_batch_size=6, **options)
-    return Unit("update of a class", run, sweeps * len(CLASSES), (2, 6), 2.0)
+    return Unit("update of a class", run, sweeps * len(CLASSES), (1, 2), 2.0)
 
 
 _MTT: dict[str, Any] = {
@@ -156,7 +156,7 @@ _IDC: dict[str, Any] = {
 }
 UNITS: dict[str, Unit] = {
     "mtt": Unit(
-        f"iteration of {INNER_STEPS} steps", partial(_distil, name="mtt", **_MTT), 1, (1, 3), 10.0
+        f"iteration of {INNER_STEPS} steps", partial(_distil, name="mtt", **_MTT), 1, (1, 2), 10.0
     ),
     "train": _step("dsa", "none", 60.0),
     "train_dsa": _step("dsa", FULL_DSA, 60.0),

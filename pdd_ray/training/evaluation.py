@@ -16,7 +16,8 @@ from pdd_ray.configuration.training import FullDataSpec, SyntheticTrainingSpec
 from pdd_ray.core.artifact_files import RESULT, TRAINED_NETWORK, TRAINING_CURVE
 from pdd_ray.core.files import write_json
 from pdd_ray.core.seeding import generator
-from pdd_ray.data.dataset import load_dataset
+from pdd_ray.core.transfers import moved_network
+from pdd_ray.data.dataset import HELD_OUT, load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.registry import read_network
@@ -27,10 +28,11 @@ from pdd_ray.training.loop import (
     recipe_batches,
     sgd_of,
 )
-from pdd_ray.training.resumable import Training, train_resumably
+from pdd_ray.training.resumable import Training
+from pdd_ray.training.together import Request, run_alone, run_together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -43,9 +45,31 @@ def run(context: StepContext) -> None:
 
     Inputs: ``data``, ``stage`` (U_p) and, where the network continues, ``previous``.
     """
+    run_alone(_evaluated, context)
+
+
+def run_several(contexts: Sequence[StepContext]) -> None:
+    """Do :func:`run` for several networks on the same set, trained at once."""
+    run_together(_evaluated, contexts)
+
+
+def run_full(context: StepContext) -> None:
+    """Train one network on all real training images and test it after the last epoch.
+
+    Input: ``data``.
+    """
+    run_alone(_evaluated_full, context)
+
+
+def run_full_several(contexts: Sequence[StepContext]) -> None:
+    """Do :func:`run_full` for several networks, trained at once."""
+    run_together(_evaluated_full, contexts)
+
+
+def _evaluated(context: StepContext) -> Generator[Request]:
     config = context.config
     training = SyntheticTrainingSpec.model_validate(config["training"])
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, HELD_OUT)
     union = load_synthetic_set(context.inputs["stage"])
     chosen = union if config["subset"] == "union" else union.only(union.stages)
     images, labels = chosen.images.to(context.device), chosen.targets.to(context.device)
@@ -58,17 +82,13 @@ def run(context: StepContext) -> None:
         dataset, state.model, len(rates), config.get("curve_points", 0), config.get("tests", 1)
     )
     on_set = Training(images, labels, rates, batches, sgd_of(training))
-    train_resumably(context, state, on_set, recorder=accuracies)
+    yield Request(context, state, on_set, accuracies)
     _write_result(context, dataset, state.model, step_size, accuracies)
     state.epoch = 0
     state.save(context.output / TRAINED_NETWORK)
 
 
-def run_full(context: StepContext) -> None:
-    """Train one network on all real training images and test it after the last epoch.
-
-    Input: ``data``.
-    """
+def _evaluated_full(context: StepContext) -> Generator[Request]:
     config = context.config
     training = FullDataSpec.model_validate(config["training"])
     dataset = load_dataset(context.inputs["data"], context.device)
@@ -78,7 +98,7 @@ def run_full(context: StepContext) -> None:
     names = ("evaluation", config["network"], "full")
     batches = recipe_batches(images, training, config["seed"], *names)
     on_real = Training(images, labels, rates, batches, sgd_of(training))
-    train_resumably(context, state, on_real)
+    yield Request(context, state, on_real)
     _write_result(context, dataset, state.model, training.learning_rate)
 
 
@@ -88,7 +108,7 @@ def _first_state(context: StepContext, dataset: Dataset) -> TrainingState:
     spec = read_network(config["model"])
     source = generator(config["seed"], "evaluation", config["network"], "start")
     model = create_model(spec, dataset.shape, dataset.num_classes, source)
-    state = TrainingState(model.to(context.device))
+    state = TrainingState(moved_network(model, context.device))
     if "previous" in context.inputs:
         state.load(context.inputs["previous"] / TRAINED_NETWORK)
         if not config["carry_momentum"]:

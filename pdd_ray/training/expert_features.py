@@ -30,7 +30,7 @@ def run(context: StepContext) -> None:
 
     Inputs: ``data``, ``expert``.
     """
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, ["train"])
     trajectory = open_trajectory(context.inputs["expert"])
     spec = read_network(context.config["model"])
     model = last_network(trajectory, spec, dataset.train_images, dataset.num_classes)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.configuration.training import ExpertSpec, SyntheticTrainingSpec
+from pdd_ray.core.transfers import moved_network
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.compiled import compiled_loss
@@ -27,13 +28,14 @@ from pdd_ray.training.loop import (
     sgd_of,
 )
 from pdd_ray.training.number_formats import in_bfloat16, with_channels_last
-from pdd_ray.training.resumable import Training, train_resumably
+from pdd_ray.training.resumable import Training
 from pdd_ray.training.scores import images_in_window
 from pdd_ray.training.starts import random_start
+from pdd_ray.training.together import Request, run_alone, run_together
 from pdd_ray.training.trajectories import load_parameters, save_parameters, save_trajectory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping, Sequence
 
     from torch import Tensor, nn
 
@@ -50,6 +52,29 @@ def run_start(context: StepContext) -> None:
 
     Inputs: ``stage`` (U_i) and, for i > 1, ``start`` (theta_i).
     """
+    run_alone(_start_made, context)
+
+
+def run_starts(contexts: Sequence[StepContext]) -> None:
+    """Do :func:`run_start` for several chains at once."""
+    run_together(_start_made, contexts)
+
+
+def run_expert(context: StepContext) -> None:
+    """Make one trajectory: train from theta_i on the real train slice, one snapshot per epoch.
+
+    Inputs: ``data``; for i > 1 ``start`` (theta_i); ``scores`` where the stage sees images of a
+    window of difficulty only.
+    """
+    run_alone(_expert_made, context)
+
+
+def run_experts(contexts: Sequence[StepContext]) -> None:
+    """Do :func:`run_expert` for several chains at once."""
+    run_together(_expert_made, contexts)
+
+
+def _start_made(context: StepContext) -> Generator[Request]:
     config = context.config
     spec = SyntheticTrainingSpec.model_validate(config["transition"])
     union = load_synthetic_set(context.inputs["stage"])
@@ -60,20 +85,15 @@ def run_start(context: StepContext) -> None:
     names = ("chain", config["chain"], "transition", union.stages)
     batches = recipe_batches(images, spec, config["seed"], *names)
     training = Training(images, labels, rates, batches, sgd_of(spec))
-    train_resumably(context, TrainingState(model), training)
+    yield Request(context, TrainingState(model), training)
     network = FlatModel(model)
     save_parameters(context.output, network.flatten(model), network)
 
 
-def run_expert(context: StepContext) -> None:
-    """Make one trajectory: train from theta_i on the real train slice, one snapshot per epoch.
-
-    Inputs: ``data``; for i > 1 ``start`` (theta_i); ``scores`` where the stage sees images of a
-    window of difficulty only.
-    """
+def _expert_made(context: StepContext) -> Generator[Request]:
     config = context.config
     spec = ExpertSpec.model_validate(config["expert"])
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, ["train"])
     if "scores" in context.inputs:
         dataset, _ = images_in_window(dataset, context.inputs["scores"], config["window"])
     model = _start(context, dataset.shape, dataset.num_classes)
@@ -94,7 +114,7 @@ def run_expert(context: StepContext) -> None:
         Sgd(spec.momentum, spec.weight_decay),
         _loss(context, spec, dataset),
     )
-    train_resumably(context, TrainingState(model), training, recorder=snapshots)
+    yield Request(context, TrainingState(model), training, snapshots)
     save_trajectory(context.output, snapshots.taken, network, spec.storage)
 
 
@@ -157,4 +177,4 @@ def _start(context: StepContext, shape: tuple[int, int, int], num_classes: int) 
     model = random_start(spec, shape, num_classes, config["seed"], config["chain"])
     if "start" in context.inputs:
         FlatModel(model).load(model, load_parameters(context.inputs["start"]))
-    return model.to(context.device)
+    return moved_network(model, context.device)

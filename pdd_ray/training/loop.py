@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.core.transfers import moved
 from pdd_ray.training.ahead import epochs_on
 from pdd_ray.training.augmentation.cutmix import CutMix, draw_cutmix
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
@@ -84,9 +85,9 @@ class TrainingState:
         """Take over the state that :meth:`save` wrote to ``path``; return what was recorded."""
         tensors, metadata = load_tensors(path)
         device = next(self.model.parameters()).device
-        self.model.load_state_dict(_below("model.", tensors))
-        buffers = sorted(_below("buffer.", tensors).items())
-        self.buffers = [buffer.to(device) for _, buffer in buffers] or None
+        state, buffers = moved((_below("model.", tensors), _below("buffer.", tensors)), device)
+        self.model.load_state_dict(state)
+        self.buffers = [buffers[name] for name in sorted(buffers)] or None
         self.epoch = int(metadata["epoch"])
         return _below("recorded.", tensors)
 

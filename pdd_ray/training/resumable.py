@@ -63,15 +63,18 @@ class Recorder(Protocol):
         """Take over what was recorded when :meth:`tensors` gave these."""
 
 
-class _RecordsNothing:
+class RecordsNothing:
+    """Records nothing."""
+
     def after_epoch(self, epoch: int) -> None:
-        pass
+        """Do nothing."""
 
     def tensors(self) -> Mapping[str, Tensor]:
+        """Return nothing."""
         return {}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
-        pass
+        """Do nothing."""
 
 
 def train_resumably(
@@ -98,10 +101,9 @@ def train_resumably(
     Raises:
         NonFiniteLossError: if the loss of an epoch is not finite.
     """
-    recorder = recorder or _RecordsNothing()
+    recorder = recorder or RecordsNothing()
+    restored(context, state, recorder, part)
     path = progress_path(context, part)
-    if path.exists():
-        recorder.restore(state.load(path))
     begun = state.epoch
 
     def write() -> None:
@@ -134,6 +136,15 @@ def train_resumably(
     )
     if part.count > 1 and state.epoch > begun:
         write()
+
+
+def restored(
+    context: StepContext, state: TrainingState, recorder: Recorder, part: Part = WHOLE
+) -> None:
+    """Take over what an interrupted run of the step has saved, if there was one."""
+    path = progress_path(context, part)
+    if path.exists():
+        recorder.restore(state.load(path))
 
 
 def progress_path(context: StepContext, part: Part = WHOLE) -> Path:

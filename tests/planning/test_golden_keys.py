@@ -45,7 +45,7 @@ def test_moving_and_renaming_a_module_changes_no_key(tmp_path):
     old.rename(new)
     table = copy / "pdd_ray/core/operations.py"
     text = table.read_text(encoding="utf-8")
-    assert text.count("pdd_ray.training.evaluation:") == 2
+    assert text.count("pdd_ray.training.evaluation:") == 4
     table.write_text(
         text.replace("pdd_ray.training.evaluation:", "pdd_ray.methods.judging:"), encoding="utf-8"
     )

@@ -36,6 +36,7 @@ def placed(capacity: FixedCapacity, wanted: Resources) -> int:
 def test_as_many_steps_fit_as_the_machines_can_hold(wanted: Resources, count: int):
     nodes = (Node(cpus=2, gpus=1, memory=100), Node(cpus=4, gpus=2, memory=100))
     assert placed(FixedCapacity(nodes), wanted) == count
+    assert FixedCapacity(nodes).slots(wanted) == count
 
 
 def test_a_claim_keeps_what_a_large_step_waits_for():

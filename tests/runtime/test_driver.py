@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.steps import Resources, topological
 from pdd_ray.core.store import Store
+from pdd_ray.runtime.batches import Speeds
 from pdd_ray.runtime.capacity import FixedCapacity, Node
 from pdd_ray.runtime.driver import CAPACITY_SECONDS, MOST_DAMAGES, STALL_SECONDS
 from pdd_ray.runtime.interface import RunOptions
@@ -79,9 +80,10 @@ def test_a_second_run_does_what_is_missing(store: Store, recorder: Recorder):
     dying=st.dictionaries(st.integers(0, 11).map(str), st.integers(1, 4)),
     most=st.integers(1, 3),
     choices=st.randoms(use_true_random=False),
+    batched=st.booleans(),
 )
 def test_whatever_the_order_of_ends_every_step_is_done_failed_or_blocked(
-    tmp_path_factory: pytest.TempPathFactory, steps, failing, dying, most, choices
+    tmp_path_factory: pytest.TempPathFactory, steps, failing, dying, most, choices, batched
 ):
     """Workers check that inputs come first, that nothing runs twice at a time, and that it fits."""
     failed = StepOutcome("failed", "it failed")
@@ -91,7 +93,8 @@ def test_whatever_the_order_of_ends_every_step_is_done_failed_or_blocked(
     folder = tmp_path_factory.mktemp("any")
     workers = Workers(Store(folder).open(), scripts, choices.randrange)
     workers.cluster = FixedCapacity((Node(cpus=2, gpus=1),))
-    report = run_here(steps, workers, options=RunOptions(max_concurrent_stages=most))
+    options = RunOptions(max_concurrent_stages=most)
+    report = run_here(steps, workers, options=options, speeds=Speeds() if batched else None)
     assert report.left == ()
     states = {**report.failed, **report.blocked, **dict.fromkeys(report.done)}
     assert set(states) == {step.key for step in steps}

@@ -164,6 +164,32 @@ def test_workers_are_reused(store: Store, folder: Path):
     assert len(processes) <= 4
 
 
+@pytest.mark.slow  # starts a worker for every batch
+def test_small_steps_share_workers_that_hold_gpus(store: Store, folder: Path):
+    on_gpu = Resources(cpus=0.25, gpus=1)
+    steps = [
+        make_step(str(n), function="logged", folder=str(folder), resources=on_gpu) for n in range(8)
+    ]
+    assert run(steps, store, NoDisplay()).complete
+    traces = [path.read_text().split() for path in folder.iterdir()]
+    assert len({process for _, _, process, _ in traces}) <= 4
+    assert {gpus for *_, gpus in traces} == {"[0]", "[1]"}
+
+
+@pytest.mark.slow
+def test_what_a_killed_worker_had_done_of_a_batch_is_kept(
+    store: Store, folder: Path, recorder: Recorder
+):
+    common = {"function": "counting", "folder": str(folder), "until": 3}
+    dying = make_step("dying", operations=3, dies_at=2, **common)
+    before = [make_step(f"before {n}", operations=9 - n, **common) for n in range(3)]
+    after = [make_step(f"after {n}", operations=1, **common) for n in range(12)]
+    assert run([dying, *before, *after], store, recorder).complete
+    assert recorder.of("retried") == ["dying"]
+    assert sorted(recorder.of("started")) == sorted(["dying", *recorder.of("finished")])
+    assert all(counted(folder, step.label) == [1, 2, 3] for step in [dying, *before, *after])
+
+
 def test_more_than_the_cluster_has_is_refused_at_once(store: Store, recorder: Recorder):
     steps = [make_step("stage", runs_as="trial", resources=Resources(cpus=1, gpus=3))]
     with pytest.raises(ResourceError, match="stage steps ask for 1 CPU, 3 GPUs each, more GPUs"):

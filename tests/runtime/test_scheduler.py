@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pdd_ray.core.steps import Resources
+from pdd_ray.runtime.batches import Speeds
 from pdd_ray.runtime.capacity import ElasticCapacity, FixedCapacity, Node
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
 from tests.effort import python_calls
@@ -15,32 +17,41 @@ from tests.runtime.builders import make_step
 from tests.runtime.graphs import graphs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from pdd_ray.core.steps import Step
+    from pdd_ray.runtime.batches import Batch
 
 TWO_CPUS = FixedCapacity((Node(cpus=2),))
 MANY_CPUS = FixedCapacity((Node(cpus=100, gpus=8),))
 
 
-def schedule(steps: Iterable[Step], done: Iterable[Step] = (), max_trials: int = 64) -> Scheduler:
+def schedule(
+    steps: Iterable[Step],
+    done: Iterable[Step] = (),
+    max_trials: int = 64,
+    speeds: Speeds | None = None,
+) -> Scheduler:
     keys = {step.key for step in done}
-    return Scheduler(list(steps), keys.__contains__, max_trials=max_trials)
+    return Scheduler(list(steps), keys.__contains__, max_trials=max_trials, speeds=speeds)
 
 
-def labels(steps: Sequence[Step]) -> list[str]:
-    return [step.label for step in steps]
+def labels(batches: Iterable[Batch]) -> list[str]:
+    """Return the labels of the steps of all batches."""
+    return [step.label for batch in batches for group in batch for step in group]
 
 
 def run_all(
     scheduler: Scheduler, capacity: FixedCapacity, failing: Iterable[str] = ()
 ) -> list[str]:
-    """Run to the end, one end at a time, and return the labels in the order of launching."""
-    order, running = [], []
+    """Run to the end, one end at a time, and return the labels in the order of beginning."""
+    order: list[str] = []
+    running: list[Step] = []
     while scheduler.active:
-        launched = scheduler.launch(capacity)
-        order += labels(launched)
-        running += launched
+        scheduler.launch(capacity)
+        begun = scheduler.begun()
+        order += [step.label for step in begun]
+        running += begun
         assert running, "nothing runs, but steps are left"
         step = running.pop(0)
         if step.label in failing:
@@ -76,9 +87,9 @@ def test_equal_costs_are_ordered_by_depth_then_by_key():
     for number in range(3):
         chain.append(make_step(f"chain {number + 1}", [chain[-1]]))
     scheduler = schedule([*alone, chain[-1]])
-    order = scheduler.launch(MANY_CPUS)
-    assert order[0].label == "chain 0"
-    assert [step.key for step in order[1:]] == sorted(step.key for step in alone)
+    first, *others = labels(scheduler.launch(MANY_CPUS))
+    assert first == "chain 0"
+    assert others == [step.label for step in sorted(alone, key=lambda step: step.key)]
 
 
 def test_shared_steps_run_once():
@@ -173,8 +184,8 @@ def test_a_damaged_input_is_made_again_before_those_that_read_it():
     scheduler.succeeded(unhurt)
     assert scheduler.launch(TWO_CPUS) == []
     scheduler.succeeded(data.key)
-    assert {step.key for step in scheduler.launch(TWO_CPUS)} == {
-        step.key for step in readers if step.key != unhurt
+    assert set(labels(scheduler.launch(TWO_CPUS))) == {
+        step.label for step in readers if step.key != unhurt
     }
 
 
@@ -204,11 +215,16 @@ def test_a_growing_cluster_is_asked_for_more_than_it_has():
     assert len(schedule(steps).launch(ElasticCapacity(5))) == 5
 
 
-@given(steps=graphs(), failing=st.sets(st.integers(0, 11).map(str)), max_trials=st.integers(1, 3))
+@given(
+    steps=graphs(),
+    failing=st.sets(st.integers(0, 11).map(str)),
+    max_trials=st.integers(1, 3),
+    batched=st.booleans(),
+)
 def test_every_run_ends_with_every_step_done_failed_or_blocked(
-    steps: list[Step], failing: set[str], max_trials: int
+    steps: list[Step], failing: set[str], max_trials: int, batched: bool
 ):
-    scheduler = schedule(steps, max_trials=max_trials)
+    scheduler = schedule(steps, max_trials=max_trials, speeds=Speeds() if batched else None)
     order = run_all(scheduler, FixedCapacity((Node(cpus=2, gpus=1),)), failing)
     assert len(order) == len(set(order))
     assert scheduler.keys(*UNFINISHED) == ()
@@ -221,11 +237,13 @@ def test_every_run_ends_with_every_step_done_failed_or_blocked(
         assert (scheduler.state(step.key) is RunState.BLOCKED) == bool(bad)
 
 
-def test_the_effort_of_scheduling_grows_with_the_number_of_steps():
+@pytest.mark.parametrize("batched", [False, True])
+def test_the_effort_of_scheduling_grows_with_the_number_of_steps(batched: bool):
     def effort(count: int) -> int:
         stages = [make_step(f"stage {number}", runs_as="trial") for number in range(count // 100)]
         steps = [make_step(str(n), [stages[n % len(stages)]]) for n in range(count)]
         machine = FixedCapacity((Node(cpus=64),))
-        return python_calls(lambda: run_all(schedule([*stages, *steps]), machine))
+        speeds = Speeds() if batched else None
+        return python_calls(lambda: run_all(schedule([*stages, *steps], speeds=speeds), machine))
 
     assert effort(2000) / effort(500) < 1.2 * 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pdd_ray.core.steps import no_progress
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
+    from pdd_ray.runtime.batches import Batch, Speeds
     from pdd_ray.runtime.interface import Display, RunOutcome
     from pdd_ray.runtime.searcher import StageSearcher
     from pdd_ray.runtime.supervisor import Fit
@@ -82,7 +84,8 @@ class Workers:
 
     Whenever the driver waits, time passes, and one of the running steps has its turn. What it
     does is next in its script; after its script, and without one, it executes the step. Nothing
-    starts here before its inputs are committed, twice at a time, or where there is no room.
+    starts here before its inputs are committed, twice at a time, or where there is no room. The
+    steps of a batch run one after the other, until one of them dies.
 
     Args:
         store: Where the steps are executed.
@@ -96,6 +99,7 @@ class Workers:
         interrupts: What the driver looks at for Ctrl-C.
         killed: Labels of the tasks that were ended by force.
         most: Most steps that ran at the same time.
+        batches: Labels of the steps of each task, in the order of launching.
     """
 
     def __init__(
@@ -111,10 +115,12 @@ class Workers:
         self.interrupts = Interrupts()
         self.killed: list[str] = []
         self.most = 0
+        self.batches: list[list[str]] = []
         self._scripts = {label: list(turns) for label, turns in (scripts or {}).items()}
         self._choose = choose
         self._ended: dict[str, StepOutcome | str] = {}
         self._tasks: set[str] = set()
+        self._behind: dict[str, list[Step]] = {}
         self._waits = 0
 
     def __call__(self) -> float:
@@ -122,14 +128,24 @@ class Workers:
 
     # --- what the driver calls: Tasks -----
 
-    def launch(self, step: Step) -> None:
-        self._tasks.add(step.key)
-        self._start(step)
+    def launch(self, batch: Batch) -> None:
+        first, *behind = chain.from_iterable(batch)
+        self.batches.append([first.label, *(step.label for step in behind)])
+        self._tasks |= {first.key, *(step.key for step in behind)}
+        self._behind[first.key] = behind
+        self._start(first)
 
     def finished(self) -> Iterator[tuple[str, StepOutcome | str]]:
         for key in [key for key in self._ended if key in self._tasks]:
+            ended, behind = self._ended.pop(key), self._behind.pop(key)
+            if isinstance(ended, str):
+                self._tasks -= {step.key for step in behind}
+                yield from ((step.key, StepOutcome("left")) for step in behind)
+            elif behind:
+                self._behind[behind[0].key] = behind[1:]
+                self._start(behind[0])
             self._tasks.discard(key)
-            yield key, self._ended.pop(key)
+            yield key, ended
 
     def wait(self, seconds: float) -> None:
         self._waits += 1
@@ -190,13 +206,16 @@ def run_here(
     display: Display | None = None,
     options: RunOptions | None = None,
     fit: Fit | None = None,
+    speeds: Speeds | None = None,
 ) -> RunOutcome:
     """Do what :func:`pdd_ray.runtime.run.run_on_ray` does, with ``workers`` for Ray.
 
-    Trials are run by ``fit``, or else by the workers.
+    Trials are run by ``fit``, or else by the workers. Steps are batched where ``speeds`` are given.
     """
     options = options or RunOptions()
-    scheduler = Scheduler(steps, workers.store.exists, max_trials=options.max_concurrent_stages)
+    scheduler = Scheduler(
+        steps, workers.store.exists, max_trials=options.max_concurrent_stages, speeds=speeds
+    )
     driver = Driver(
         scheduler,
         workers.store,
