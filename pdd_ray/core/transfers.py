@@ -72,12 +72,14 @@ def host_bytes(value: object) -> int:
 def fetched(values: Sequence[Tensor | float]) -> list[float]:
     """Return ``values``, tensors of no dimension as numbers, numbers as they are; waits once.
 
-    Tensors of integers beyond 2^53 would be rounded.
+    Tensors of different types go through float64, which rounds integers beyond 2^53.
     """
     tensors = [value.detach() for value in values if isinstance(value, Tensor)]
     if not tensors:
         return [value for value in values if not isinstance(value, Tensor)]
-    read = iter(torch.stack([tensor.to(torch.float64) for tensor in tensors]).tolist())
+    types = {tensor.dtype for tensor in tensors}
+    common = types.pop() if len(types) == 1 else torch.float64
+    read = iter(torch.stack([tensor.to(common) for tensor in tensors]).tolist())
     return [next(read) if isinstance(value, Tensor) else value for value in values]
 
 

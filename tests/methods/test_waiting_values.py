@@ -16,7 +16,7 @@ from pdd_ray.methods.stage import create_method
 from pdd_ray.methods.waiting_values import WaitingValues
 from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.testing.fake_device import DEVICE, fake_device
-from pdd_ray.testing.tiny import SHAPE, Silent, dataset, stage_inputs
+from pdd_ray.testing.tiny import SHAPE, Silent, dataset, experts, stage_inputs
 
 
 def test_values_of_several_updates_are_read_together_and_in_order():
@@ -63,13 +63,26 @@ def test_the_first_network_without_a_finite_loss_is_named(tmp_path, seconds):
     assert (tmp_path / PARTIAL_FILE).exists() == (seconds == 0.0)
 
 
-@pytest.mark.parametrize("name", ["dm", "dc"])
+SWISH = {
+    "dm": {"real_batch_size": 6},
+    "dc": {"real_batch_size": 6, "outer_loop": 1, "inner_loop": 0},
+    "mtt": {
+        "inner_steps": 2,
+        "expert_epochs": 1,
+        "max_start_epoch": 2,
+        "image_learning_rate": 10.0,
+        "selection": {"every": 9, "networks": 1, "epochs": 1},
+    },
+}
+
+
+@pytest.mark.parametrize("name", SWISH)
 def test_swish_networks_differ_from_the_cpu_by_rounding(name, tmp_path):
     """Torch writes the derivatives of swish out on devices that it does not know."""
     model = ConvNetSpec(width=4, depth=2, activation="swish")
-    small = {"outer_loop": 1, "inner_loop": 0} if name == "dc" else {}
-    spec = read_method({"name": name, "iterations": 2, "real_batch_size": 6, **small})
-    inputs = stage_inputs([], model=model)
+    spec = read_method({"name": name, "iterations": 2, **SWISH[name]})
+    # parameters are those of a network with another activation, which is all the same here
+    inputs = stage_inputs(experts(tmp_path / "experts", count=1), model=model)
     on_cpu = create_method(spec).distill(inputs, Partial(tmp_path / "cpu"), Silent())
     with fake_device():
         moved = replace(inputs, dataset=dataset().to(DEVICE), device=DEVICE)
