@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Network = TypeVar("Network", bound=nn.Module)
 
-ALIGNMENT = 16
-"""Bytes: every tensor of a packed copy begins at a multiple of it, as every type may."""
+ALIGNMENT = 256
+"""Bytes: every tensor of a packed copy begins at a multiple of it, which suits every type and every
+kernel."""
 SECONDS_BETWEEN_FETCHES = 1.0
 MOST_WAITING = 100
 """Values that may wait on a device; a loss that is not finite is found so many units later."""
@@ -33,7 +34,8 @@ def moved(value: T, device: torch.device | str) -> T:
     """Return ``value`` with all tensors of the CPU in it on ``device``, sent in one copy.
 
     The copy starts from pinned memory where the device is CUDA's, and the CPU does not wait for it.
-    On the CPU it is ``value`` itself. Tensors that are on the device already stay as they are.
+    On the CPU it is ``value`` itself. Tensors that are on the device already stay as they are. What
+    arrives are parts of one buffer: don't change them in place.
 
     Args:
         value: Tensors in dataclasses, tuples, lists and mappings, nested as one likes; everything
@@ -50,9 +52,15 @@ def moved(value: T, device: torch.device | str) -> T:
 
 
 def moved_network(network: Network, device: torch.device | str) -> Network:
-    """Return ``network``, whose parameters and buffers are on ``device`` now, sent in one copy."""
+    """Return ``network``, whose parameters and buffers are on ``device`` now, sent in one copy.
+
+    There each has memory of its own: autograd takes a change of a part of a buffer, as batch norm
+    changes its statistics, for one of all its parts.
+    """
     if torch.device(device).type != "cpu":
-        network.load_state_dict(moved(network.state_dict(), device), assign=True)
+        arrived = moved(dict(network.state_dict()), device)
+        own = {name: value.clone() for name, value in arrived.items()}
+        network.load_state_dict(own, assign=True)
     return network
 
 
@@ -64,12 +72,14 @@ def host_bytes(value: object) -> int:
 def fetched(values: Sequence[Tensor | float]) -> list[float]:
     """Return ``values``, tensors of no dimension as numbers, numbers as they are; waits once.
 
-    Tensors of integers beyond 2^53 would be rounded.
+    Tensors of different types go through float64, which rounds integers beyond 2^53.
     """
     tensors = [value.detach() for value in values if isinstance(value, Tensor)]
     if not tensors:
         return [value for value in values if not isinstance(value, Tensor)]
-    read = iter(torch.stack([tensor.to(torch.float64) for tensor in tensors]).tolist())
+    types = {tensor.dtype for tensor in tensors}
+    common = types.pop() if len(types) == 1 else torch.float64
+    read = iter(torch.stack([tensor.to(common) for tensor in tensors]).tolist())
     return [next(read) if isinstance(value, Tensor) else value for value in values]
 
 

@@ -78,11 +78,8 @@ def _powers_summed(counts: Tensor, momentum: float) -> Tensor:
 
 
 def _power(momentum: float, exponents: Tensor) -> Tensor:
-    return (
-        torch.full(exponents.shape, momentum, dtype=torch.float64)
-        .to(exponents.device)
-        .pow(exponents)
-    )
+    base = torch.full(exponents.shape, momentum, dtype=torch.float64, device=exponents.device)
+    return base.pow(exponents)
 
 
 def _per_image(factors: Tensor, images: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import nn
 
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
+from pdd_ray.core.transfers import moved
 from pdd_ray.methods.class_matching import ClassTask
 from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.gradient_distance import dc_distance
@@ -146,7 +147,8 @@ class _Stage:
             random_members(members, STATISTICS_IMAGES, source)
             for members, source in zip(self.members, sources, strict=True)
         ]
-        return batch_norm_statistics(model, self.real[torch.cat(chosen)])
+        rows = moved(torch.cat(chosen), self.real.device)
+        return batch_norm_statistics(model, self.real[rows])
 
     def _train(self, state: DrawState, model: nn.Module, outer: int) -> None:
         """Train the network on the union of frozen and present images."""

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pdd_ray.core.transfers import FetchTimes, fetched, host_bytes, moved
+from pdd_ray.core.transfers import FetchTimes, fetched, host_bytes, moved, moved_network
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.testing.fake_device import DEVICE, fake_device
+from pdd_ray.testing.tiny import SHAPE, new_model
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,23 @@ def test_what_is_there_already_is_not_copied():
 def test_on_the_cpu_nothing_is_copied():
     assert moved(VALUES, "cpu") is VALUES
     assert host_bytes(VALUES) == 3 * 8 + 2 + 6 * 8 + 8 + 12 * 4
+
+
+def test_a_network_arrives_in_one_copy_and_can_be_trained():
+    spec = ConvNetSpec(width=4, depth=1, norm="batch")
+    with fake_device() as seen:
+        network = moved_network(new_model(spec), DEVICE).train()
+        assert seen.total_syncs == 1
+        loss = network(torch.randn(3, *SHAPE).to(DEVICE)).sum()
+        loss.backward()  # after batch norm has changed its statistics
+        for (name, there), sent in zip(
+            network.named_parameters(), new_model(spec).parameters(), strict=True
+        ):
+            assert there.requires_grad, name
+            assert torch.equal(there.detach().cpu(), sent)
+        assert network.features[1].num_batches_tracked.cpu() == 1
+    on_cpu = new_model(spec)
+    assert moved_network(on_cpu, "cpu") is on_cpu
 
 
 def test_numbers_come_back_with_one_wait():

@@ -1,6 +1,6 @@
 """How often the CPU waits for a device, and how many operators are started there.
 
-The numbers are those of benchmarks/counts.py. They are counted, so they hold on any machine.
+The numbers are those of benchmarks/counts.py: counted, not timed, so that they hold on any machine.
 """
 
 import pytest

@@ -1,9 +1,13 @@
 """One stage of trajectory matching, on a small problem: what it gives, and when it stops."""
 
+import math
+from unittest.mock import patch
+
 import pytest
 import torch
 
 from pdd_ray.configuration.methods.trajectory_matching import TrajectoryMatchingSpec
+from pdd_ray.core import transfers
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.methods import iterate_selection, trajectory_matching
 from pdd_ray.methods.base import Candidate, Partial
@@ -13,6 +17,7 @@ from pdd_ray.methods.stage_images import stage_images_of
 from pdd_ray.methods.trajectory_loss import inner_steps
 from pdd_ray.methods.trajectory_matching import TrajectoryMatching
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.testing.fake_device import DEVICE, fake_device
 from pdd_ray.testing.tiny import (
     CLASSES,
     SHAPE,
@@ -259,6 +264,45 @@ def test_a_divergence_names_its_iteration(trajectories, tmp_path):
             image_learning_rate=1e12,
             step_size_learning_rate=1.0,
         )
+
+
+def test_on_a_device_the_first_iteration_that_diverged_is_named_later(trajectories, tmp_path):
+    spec = spec_of(
+        image_learning_rate=1e12,
+        step_size_learning_rate=1.0,
+        selection={"every": 100, "networks": 1, "epochs": 1},
+    )
+
+    def message(folder, **changes):
+        folder.mkdir()
+        inputs, observer = stage_inputs(trajectories, **changes), Silent()
+        seldom = Partial(folder, seconds_between_saves=3600.0)
+        with pytest.raises(NonFiniteLossError) as error:
+            TrajectoryMatching(spec).distill(inputs, seldom, observer)
+        return str(error.value), observer.iterations
+
+    on_cpu, before = message(tmp_path / "cpu")
+    with fake_device(), patch.object(transfers, "SECONDS_BETWEEN_FETCHES", math.inf):
+        later, told = message(tmp_path / "device", dataset=dataset().to(DEVICE), device=DEVICE)
+    assert "distillation diverged in iteration" in later
+    assert (later, told) == (on_cpu, before)
+    assert not list((tmp_path / "device").iterdir())
+
+
+def test_an_update_with_a_loss_above_the_limit_changes_nothing(trajectories, tmp_path):
+    inputs = stage_inputs(trajectories)
+    plain = distill(inputs, tmp_path / "plain", iterations=3)
+    losses = plain.curves["loss"]
+    never = distill(inputs, tmp_path / "never", iterations=3, skip_above=1e9)
+    assert torch.equal(never.images, plain.images)
+    assert never.curves == plain.curves
+    always = distill(inputs, tmp_path / "always", iterations=3, skip_above=min(losses) / 1e6)
+    assert len(set(always.curves["step_size"])) == 1
+    first = random_real_images(inputs.dataset, 1, 0, "stage", 1, "initialisation")
+    assert torch.equal(always.images, first)
+    # the first one is skipped, so the second one starts without momentum
+    some = distill(inputs, tmp_path / "some", iterations=1, skip_above=losses[0] * (1 - 1e-6))
+    assert torch.equal(some.images, first)
 
 
 def test_a_candidate_that_diverges_names_its_iteration(trajectories, tmp_path):

@@ -1,6 +1,7 @@
 """Evaluation as steps: progressive, union and sequential, stage by stage."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,8 +9,10 @@ import torch
 from pdd_ray.configuration.training import FullDataSpec
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors
+from pdd_ray.data.dataset import load_dataset
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.testing.fake_device import DEVICE, fake_device
 from pdd_ray.testing.tiny import (
     CLASSES,
     MODEL,
@@ -248,3 +251,22 @@ def test_all_real_images_are_trained_on_as_by_hand(tmp_path, artifacts):
     train(state, data.train_images, data.train_labels, rates, batches, Sgd(0.9, 5e-4))
     result = json.loads((context.output / RESULT).read_text())
     assert result["test_accuracy"] == accuracy(state.model, data.test_images, data.test_labels)
+
+
+def test_evaluations_on_a_device_leave_the_train_images_on_the_cpu(artifacts, tmp_path):
+    on_cpu = evaluate(tmp_path / "cpu", artifacts, 1, epochs=1)
+    inputs = {"data": artifacts["data"], "stage": artifacts["stage1"]}
+    with fake_device() as seen:
+        for name in ("first", "second"):
+            before = seen.total_syncs
+            run(replace(step_context(tmp_path / name, config_of(epochs=1), inputs), device=DEVICE))
+            copies = seen.total_syncs - before
+        data = load_dataset(artifacts["data"], DEVICE, ["test"])
+    assert data.train_images.device.type == "cpu"
+    assert data.test_images.device.type == data.validation_images.device.type == DEVICE
+    # the second one finds the data there: two for the set, one for the network and one for all
+    # draws, three answers, and what is saved
+    saved, _ = load_tensors(on_cpu / TRAINED_NETWORK)
+    assert copies <= 7 + len(saved)
+    for file in (RESULT, TRAINED_NETWORK):
+        assert (tmp_path / "second" / "output" / file).read_bytes() == (on_cpu / file).read_bytes()

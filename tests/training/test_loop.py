@@ -2,16 +2,19 @@
 
 import math
 import shutil
+from unittest.mock import patch
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from pdd_ray.configuration.training import FULL_DSA
+from pdd_ray.core import transfers
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.models.compiled import compiled_loss, functional_loss, state_of
 from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.models.networks.resnet import ResNetSpec
+from pdd_ray.testing.fake_device import DEVICE, fake_device
 from pdd_ray.testing.tiny import CLASSES, labelled_images, new_model
 from pdd_ray.training.loop import (
     Batch,
@@ -153,6 +156,18 @@ def test_the_mean_loss_is_weighted_by_images():
 def test_a_loss_that_is_not_finite_is_raised_with_its_epoch():
     with pytest.raises(NonFiniteLossError, match=r"loss is (nan|inf) in epoch [2-9];"):
         trained([1e-3] + [1e30] * 8, Sgd())
+
+
+def test_on_a_device_the_first_epoch_that_diverged_is_named_later():
+    rates = [1e-3] + [1e30] * 20
+    with pytest.raises(NonFiniteLossError) as on_cpu:
+        trained(rates, Sgd())
+    with fake_device(), patch.object(transfers, "SECONDS_BETWEEN_FETCHES", math.inf):
+        state = TrainingState(new_model().to(DEVICE))
+        with pytest.raises(NonFiniteLossError) as later:
+            train(state, IMAGES.to(DEVICE), LABELS.to(DEVICE), rates, batches(), Sgd())
+    assert str(later.value) == str(on_cpu.value)
+    assert state.epoch == len(rates)  # it was found at the end
 
 
 def test_the_global_generator_is_not_touched():

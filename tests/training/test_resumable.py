@@ -1,10 +1,14 @@
 """Training inside a step: what it reports, saves and continues."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.tensors import load_tensors
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.testing.fake_device import DEVICE, fake_device
 from pdd_ray.testing.tiny import (
     InterruptionError,
     interrupting,
@@ -99,3 +103,35 @@ def test_parts_that_are_done_are_neither_trained_nor_written_again(tmp_path):
     assert torch.equal(again, expected(parts=2))
     assert [progress["fraction"] for progress in told] == pytest.approx([4 / 6, 5 / 6, 1])
     assert (first.stat().st_mtime_ns, first.stat().st_ino) == (written.st_mtime_ns, written.st_ino)
+
+
+@pytest.mark.parametrize("killed", [1, 3])
+def test_a_training_killed_on_a_device_goes_on_to_the_bytes_of_the_cpu(tmp_path, killed):
+    def on_device(context):
+        state = TrainingState(new_model().to(DEVICE))
+        plain = training_of()
+        moved = replace(plain, images=IMAGES.to(DEVICE), targets=LABELS.to(DEVICE))
+        train_resumably(context, state, moved, recorder=Epochs())
+        return FlatModel(state.model).flatten(state.model).cpu()
+
+    with fake_device():
+        with pytest.raises(InterruptionError):
+            on_device(step_context(tmp_path, {}, {}, interrupting(killed), 0.0))
+        told = []
+        again = on_device(step_context(tmp_path, {}, {}, told.append, 0.0))
+    assert torch.equal(again, expected())
+    assert len(told) == 4 - killed
+
+
+def test_a_loss_that_is_not_finite_is_never_saved(tmp_path):
+    with fake_device():
+        state = TrainingState(new_model().to(DEVICE))
+        rates = [1e-3] + [1e30] * 40
+        training = replace(
+            training_of(), images=IMAGES.to(DEVICE), targets=LABELS.to(DEVICE), learning_rates=rates
+        )
+        context = step_context(tmp_path, {}, {}, seconds_between_saves=0.0)
+        with pytest.raises(NonFiniteLossError, match=r"loss is (nan|inf) in epoch [2-9];"):
+            train_resumably(context, state, training)
+    saved, _ = load_tensors(progress_path(context))
+    assert all(value.isfinite().all() for value in saved.values())
