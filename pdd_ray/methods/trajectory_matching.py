@@ -203,7 +203,7 @@ class _Stage:
         self.labels = torch.cat([self.stage_images.frozen_labels, self.stage_images.labels])
         self.frozen = self.stage_images.frozen if len(self.stage_images.frozen) else None
         self.functions = _inner_functions(
-            inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compile
+            inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compiled
         )
 
     def first_state(self) -> MatchingState:

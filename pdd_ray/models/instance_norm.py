@@ -79,10 +79,13 @@ class _InstanceNorm(torch.autograd.Function):
         images, weight, _, _ = inputs
         _, mean, scale = output
         ctx.mark_non_differentiable(mean, scale)
+        ctx.set_materialize_grads(False)  # of mean and scale they would be zeros
         ctx.save_for_backward(images, mean, scale, weight)
 
     @staticmethod
-    def backward(ctx: Any, d_output: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, d_output: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
+        if d_output is None:
+            return (None, None, None, None)
         gradients = _Gradient.apply(d_output, *ctx.saved_tensors)
         return (*gradients, None)
 

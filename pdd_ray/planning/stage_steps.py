@@ -16,6 +16,7 @@ from pdd_ray.core.steps import Cost, Resources, Step
 from pdd_ray.data.facts import step_config
 from pdd_ray.planning import costs
 from pdd_ray.planning.checks import experiment_id
+from pdd_ray.planning.compiling import expert_is_compiled, stage_is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,7 +84,7 @@ class StagePlanner:
         per_class = self.spec.stages[stage - 1].images_per_class
         inputs: dict[str, Step] = {"data": self.data()}
         config: dict[str, Json] = {
-            "method": method.identity(),
+            "method": self._method(stage),
             "model": self._model,
             "images_per_class": per_class,
             "seed": self.experiment.seed,
@@ -108,6 +109,14 @@ class StagePlanner:
             inputs,
             self.costs.stage(stage, self.resources.class_shards),
         )
+
+    def _method(self, stage: int) -> dict[str, Json]:
+        """Return what identifies the method of ``stage``; `compile: auto` is decided."""
+        identity = self.spec.stage_method(stage).identity()
+        if "compile" in identity:
+            compiled = stage_is_compiled(self.spec, self.facts, self.resources, stage)
+            identity["compile"] = compiled
+        return identity
 
     def _networks(self, stage: int, method: MethodSpec, config: dict[str, Json]) -> dict[str, Step]:
         """Return the experts, held-out starts and the bank of ``stage``, as far as needed."""
@@ -172,6 +181,8 @@ class StagePlanner:
         epochs = expert_epochs(self.spec.experts.epochs, method, stage)
         expert = self.spec.experts.identity()
         identity = {k: v for k, v in expert.items() if k not in ("count", "epochs")}
+        compiled = expert_is_compiled(self.spec, self.facts, self.resources, epochs)
+        identity["compile"] = compiled
         inputs = {"data": self.data()}
         if transition:
             inputs["start"] = self.start(stage, chain)

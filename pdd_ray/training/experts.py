@@ -91,7 +91,7 @@ def run_expert(context: StepContext) -> None:
 
 
 def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
-    if not spec.compile:
+    if spec.compile is not True:  # `auto` is what no plan has made true
         return mean_cross_entropy
     model = read_network(context.config["model"])
     return compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
