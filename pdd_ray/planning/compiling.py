@@ -19,6 +19,7 @@ from pdd_ray.models.cost import forward_operations
 
 if TYPE_CHECKING:
     from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec, StepResources
+    from pdd_ray.core.steps import Step
     from pdd_ray.data.facts import DataFacts
 
 COMPILING_A_TRAINING_STEP: Final = 30.0
@@ -73,6 +74,15 @@ def stage_is_compiled(
         on_gpu=_on_gpu(resources, resources.stage),
     )
     return saved >= MARGIN * COMPILING_SECOND_DERIVATIVES
+
+
+def is_compiled(step: Step) -> bool | None:
+    """Return whether ``step`` compiles its code; None if it never does."""
+    for part in ("method", "expert"):
+        config = step.config.get(part)
+        if isinstance(config, dict) and isinstance(config.get("compile"), bool):
+            return bool(config["compile"])
+    return None
 
 
 def _saved(operations: float, launching: float, *, on_gpu: bool) -> float:
