@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
 
@@ -45,8 +46,9 @@ class InstanceNorm(nn.GroupNorm):
 def instance_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-5) -> Tensor:
     """Return the normalised ``images`` [N, C, H, W]; twice differentiable.
 
-    Values and first derivatives are those of torch's own kernels, to the bit; in compiled code the
-    sums have another order.
+    Values and first derivatives are those of torch's own kernels, to the bit. Compiled code is made
+    of torch's own function: its parts are fused anyway, and torch 2.14 gets the derivative of a
+    Function's backward wrong where torch.func is compiled.
 
     Args:
         images: floating point.
@@ -56,7 +58,7 @@ def instance_norm(images: Tensor, weight: Tensor, bias: Tensor, eps: float = 1e-
     """
     normalised: Tensor
     if torch.compiler.is_compiling():
-        normalised = _CompiledInstanceNorm.apply(images, weight, bias, eps)
+        normalised = F.group_norm(images, len(weight), weight, bias, eps)
     else:
         normalised, *_ = _InstanceNorm.apply(images, weight, bias, eps)
     return normalised
@@ -125,64 +127,6 @@ class _Gradient(torch.autograd.Function):
         return d_d_output, d_images, None, None, d_weight
 
 
-class _CompiledInstanceNorm(torch.autograd.Function):
-    """The same in operations that torch's compiler fuses; any layout of the pixels."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(images: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-        mean, scale = _statistics(images, eps)
-        factor = scale * weight[:, None, None]
-        return torch.addcmul(bias[:, None, None] - mean * factor, images, factor)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        del output
-        images, weight, _, ctx.eps = inputs
-        ctx.save_for_backward(images, weight)
-
-    @staticmethod
-    def backward(ctx: Any, d_output: Tensor) -> tuple[Tensor | None, ...]:
-        images, weight = ctx.saved_tensors
-        gradients = _CompiledGradient.apply(d_output, images, weight, ctx.eps)
-        return (*gradients, None)
-
-
-class _CompiledGradient(torch.autograd.Function):
-    """The gradients of images, scales and shifts."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(d_output: Tensor, images: Tensor, weight: Tensor, eps: float) -> Triple:
-        mean, scale = _statistics(images, eps)
-        shift = _mean(d_output)
-        slope = (_mean(d_output * images) - shift * mean) * scale
-        factor = scale * weight[:, None, None]
-        constant = factor * (slope * scale * mean - shift)
-        d_images = torch.addcmul(constant, d_output, factor)
-        d_images = torch.addcmul(d_images, images, -factor * scale * slope)
-        pixels = images.shape[2] * images.shape[3]
-        return d_images, _over_images(slope * pixels), _over_images(shift * pixels)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Triple) -> None:
-        del output
-        *tensors, ctx.eps = inputs
-        ctx.save_for_backward(*tensors)
-
-    @staticmethod
-    def backward(
-        ctx: Any, v_images: Tensor, v_weight: Tensor, v_bias: Tensor
-    ) -> tuple[Tensor | None, ...]:
-        d_output, images, weight = ctx.saved_tensors
-        statistics = _statistics(images, ctx.eps)  # found once in what is compiled
-        v = (v_images, v_weight, v_bias)
-        derivatives = _second_derivative(*v, d_output, images, weight, *statistics)
-        return (*derivatives, None)
-
-
 def _second_derivative(
     v_images: Tensor,
     v_weight: Tensor,
@@ -196,7 +140,7 @@ def _second_derivative(
     """Return the derivatives of ``v . (dx, dw, db)`` with respect to d_output, images and weight.
 
     With ``p = <dy z>``, ``q = <v z>``, ``Q = <v P(dy)> = <v dy> - <v> <dy> - p q`` and
-    ``u = v_w dy - r w (p v + q dy)``, the derivative by z but for its part along the constraint:
+    ``u = v_w dy - r w (p v + q dy)`` they are
 
     - by dy: ``r w P(v) + v_w z + v_b``;
     - by x: ``r P(u) - r^2 w Q z``, of which the last part comes from the deviation in dx;
@@ -231,12 +175,6 @@ def _second_derivative(
     d_images = d_images.addcmul(d_output, by_images).addcmul(images, by_x)
     pixels = images.shape[2] * images.shape[3]
     return d_d_output, d_images, _over_images(between * scale * pixels)
-
-
-def _statistics(images: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    """Return the mean and the inverse deviation of each image and channel, [N, C, 1, 1]."""
-    mean = _mean(images)
-    return mean, (_mean((images - mean).square()) + eps).rsqrt()
 
 
 def _mean(value: Tensor) -> Tensor:

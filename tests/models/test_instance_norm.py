@@ -13,8 +13,12 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pdd_ray.models import instance_norm as module
+from pdd_ray.core.seeding import generator
+from pdd_ray.methods.trajectory_loss import InnerFunctions
+from pdd_ray.models.factory import create_model
+from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.instance_norm import InstanceNorm, instance_norm
+from pdd_ray.models.networks.convnet import ConvNetSpec
 from pdd_ray.testing.fake_device import DEVICE, fake_device
 
 if TYPE_CHECKING:
@@ -29,15 +33,6 @@ CHANNELS = 4
 def plain(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Normalise with torch's own group norm."""
     return F.group_norm(images, len(weight), weight, bias)
-
-
-def compilable(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Normalise with what compiled code is made of."""
-    normalised: Tensor = module._CompiledInstanceNorm.apply(images, weight, bias, 1e-5)
-    return normalised
-
-
-FORMS = pytest.mark.parametrize("norm", [instance_norm, compilable])
 
 
 def problem(dtype: torch.dtype = torch.float64, side: int = 5) -> tuple[Tensor, Tensor, Tensor]:
@@ -67,17 +62,17 @@ def everything(norm: Norm, values: tuple[Tensor, Tensor, Tensor]) -> list[Tensor
     return [value.detach() for value in (output, *first, *second)]
 
 
-@FORMS
-def test_outputs_and_derivatives_are_those_of_plain_autograd(norm: Norm) -> None:
-    for ours, theirs in zip(everything(norm, problem()), everything(plain, problem()), strict=True):
+def test_outputs_and_derivatives_are_those_of_plain_autograd() -> None:
+    for ours, theirs in zip(
+        everything(instance_norm, problem()), everything(plain, problem()), strict=True
+    ):
         assert (ours - theirs).norm() <= 1e-9 * theirs.norm()
 
 
-@FORMS
-def test_numerical_derivatives_agree(norm: Norm) -> None:
+def test_numerical_derivatives_agree() -> None:
     inputs = tuple(leaves(problem(side=3)))
-    assert gradcheck(norm, inputs)
-    assert gradgradcheck(norm, inputs)
+    assert gradcheck(instance_norm, inputs)
+    assert gradgradcheck(instance_norm, inputs)
 
 
 def test_values_and_first_derivatives_have_the_bytes_of_torch() -> None:
@@ -94,19 +89,17 @@ def test_values_and_first_derivatives_have_the_bytes_of_torch() -> None:
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 1e-2), (torch.float16, 5e-3)]
 )
-@FORMS
-def test_other_number_formats(norm: Norm, dtype: torch.dtype, tolerance: float) -> None:
+def test_other_number_formats(dtype: torch.dtype, tolerance: float) -> None:
     values = problem(dtype)
     exact = everything(plain, tuple(value.double() for value in values))  # type: ignore[arg-type]
     usual = everything(plain, values)
-    for found, other, wanted in zip(everything(norm, values), usual, exact, strict=True):
+    for found, other, wanted in zip(everything(instance_norm, values), usual, exact, strict=True):
         assert found.dtype == dtype
         error, its_error = ((value.double() - wanted).norm() for value in (found, other))
         assert error <= 1.2 * its_error + tolerance * wanted.norm()
 
 
-@FORMS
-def test_torch_func_differentiates_twice_and_over_batches(norm: Norm) -> None:
+def test_torch_func_differentiates_twice_and_over_batches() -> None:
     images, weight, bias = problem()
     several = (torch.stack([images, images.flip(0)]), torch.stack([weight, 2 * weight]))
 
@@ -123,7 +116,7 @@ def test_torch_func_differentiates_twice_and_over_batches(norm: Norm) -> None:
         )
         return found
 
-    for ours, theirs in zip(hessian(norm), hessian(plain), strict=True):
+    for ours, theirs in zip(hessian(instance_norm), hessian(plain), strict=True):
         assert (ours - theirs).norm() <= 1e-9 * theirs.norm()
 
 
@@ -170,16 +163,13 @@ def test_mixed_number_formats_are_left_to_torch() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_code_has_no_break() -> None:
-    values = problem(torch.float32)
-
-    def gradient(images: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        def loss(images: Tensor) -> Tensor:
-            return instance_norm(images, weight, bias).sin().sum()
-
-        inner: Callable[[Tensor], Tensor] = torch.func.grad(loss)
-        found: Tensor = torch.func.grad(lambda images: inner(images).square().sum())(images)
-        return found
-
-    found, wanted = torch.compile(gradient, fullgraph=True)(*values), gradient(*values)
-    assert (found - wanted).norm() <= 1e-5 * wanted.norm()
+def test_compiled_second_derivatives_are_the_eager_ones() -> None:
+    network = FlatModel(create_model(ConvNetSpec(width=8, depth=2), (3, 8, 8), 3, generator(0)))
+    source = torch.Generator().manual_seed(0)
+    theta, adjoint = torch.randn(2, network.numel, generator=source, dtype=torch.float64) / 4
+    images = torch.randn(5, 3, 8, 8, generator=source, dtype=torch.float64)
+    arguments = (theta, images, torch.tensor([0, 1, 2, 0, 1]), adjoint)
+    fast, slow = InnerFunctions(network, compile=True), InnerFunctions(network)
+    (found, _), (wanted, _) = fast.adjoint(*arguments), slow.adjoint(*arguments)
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert (ours - theirs).norm() <= 1e-9 * theirs.norm()
