@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.core.operations import in_order
 from pdd_ray.core.text import columns, size
+from pdd_ray.planning.compiling import is_compiled
 from pdd_ray.planning.estimate import estimate
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def plan_lines(prepared: PreparedRun, cpus: int | None = None) -> list[str]:
         f"{len(prepared.steps)} steps ({_shared(prepared)}), {len(prepared.cached)} cached, "
         f"{len(prepared.missing)} steps to do",
         *_what_it_takes(prepared, cpus),
+        *_compiled(prepared.steps),
         *(f"{problem}; it is set aside and made again" for problem in prepared.damaged.values()),
     ]
 
@@ -102,6 +104,15 @@ def _what_it_takes(prepared: PreparedRun, cpus: int | None) -> list[str]:
     ]
 
 
+def _compiled(steps: Iterable[Step]) -> list[str]:
+    """Return in how many steps torch.compile is used: what `compile: auto` became."""
+    choices = [(step.kind, choice) for step in steps if (choice := is_compiled(step)) is not None]
+    total = Counter(kind for kind, _ in choices)
+    compiled = Counter(kind for kind, choice in choices if choice)
+    parts = [f"{compiled[kind]} of {total[kind]} {kind} steps" for kind in in_order(total)]
+    return [f"torch.compile: {', '.join(parts)}"] if parts else []
+
+
 def _kinds(prepared: PreparedRun) -> list[str]:
     steps = Counter(step.kind for step in prepared.steps)
     missing = Counter(step.kind for step in prepared.missing)
@@ -126,6 +137,7 @@ def _step_as_json(step: Step, prepared: PreparedRun) -> dict[str, Json]:
         "label": step.label,
         "cached": step.key in prepared.cached,
         "inputs": {name: parent.key for name, parent in step.inputs.items()},
+        "compiled": is_compiled(step),
         "operations": step.cost.operations,
         "disk": step.cost.disk,
         "memory": step.cost.memory,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pdd_ray.models.spec import NetworkSpec
 
 PixelDomain = Literal["prepared", "unit"]
+Compile = bool | Literal["auto"]
+"""Whether code is compiled; ``auto``: planning decides (pdd_ray/planning/compiling.py)."""
 
 FORWARD_BACKWARD: Final = 3.0
 """A training step costs about three forward passes."""
@@ -121,6 +123,16 @@ class MethodTraits(FrozenModel):
         del size
         return float(getattr(self, "real_batch_size", 0))
 
+    def derivatives(self, size: StageSize) -> float:
+        """Return how often a stage differentiates a network, of what `compile` compiles."""
+        del size
+        return 0.0
+
+    @property
+    def compiled(self) -> bool:
+        """Whether code is compiled; `auto` is not, unless a plan has made it true."""
+        return getattr(self, "compile", False) is True
+
     @property
     def kept_networks(self) -> int:
         """Networks whose parameters a stage keeps in memory."""
@@ -156,9 +168,11 @@ class BankedSpec(DistillationSpec):
     PDD + IDC makes a new one for every draw (specification of other methods, section 4.4)."""
     step_size: float = Field(default=0.01, gt=0)
     """Learning rate with which networks train on the images."""
-    compile: bool = False
-    """Compile the gradients with torch.compile (needs a C++ compiler): faster after up to a
-    minute of compilation. The results differ by rounding, so it is part of the identity."""
+    compile: Compile = "auto"
+    """Compile the gradients with torch.compile (needs a C++ compiler): faster after a minute or
+    two of compilation. The results differ by rounding, so it is part of the identity. `auto`: where
+    it saves twice what it costs, by the size of the stage and whether it holds a GPU
+    (docs/sweeps.md); `plan` shows it."""
 
     @property
     def bank_chains(self) -> int:  # type: ignore[override]

@@ -44,10 +44,11 @@ class ExpertSpec(FrozenModel):
     """SGD momentum."""
     weight_decay: float = Field(default=0.0, ge=0)
     """SGD weight decay."""
-    compile: bool = False
-    """Compile the training step with torch.compile (needs a C++ compiler): about twice as fast
-    after some seconds of compilation. The results differ by rounding, so it is part of the
-    identity."""
+    compile: bool | Literal["auto"] = "auto"
+    """Compile the training step with torch.compile (needs a C++ compiler): faster after half a
+    minute of compilation. The results differ by rounding, so it is part of the identity. `auto`:
+    where it saves twice what it costs, by the length of the training and whether it holds a GPU
+    (docs/sweeps.md); `plan` shows it."""
     precision: Annotated[Literal["float32", "bfloat16"], LEFT_OUT_AT_DEFAULT] = "float32"
     """Number format of convolutions and matrix products; `bfloat16` under torch.autocast, with
     parameters and optimiser in float32. Faster where the hardware has it; accuracy and time of

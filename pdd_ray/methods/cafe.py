@@ -294,7 +294,7 @@ class _Stage:
         self.inputs = inputs
         self.stage_images = stage_images_of(inputs, spec)
         self.draws = SiameseDraws(spec, inputs, self.stage_images)
-        self.matcher = CafeMatcher(inputs.model, self.draws.batches, compile=spec.compile)
+        self.matcher = CafeMatcher(inputs.model, self.draws.batches, compile=spec.compiled)
         self.weights = cafe_weights(spec, inputs.model, inputs.dataset.shape)
         self.labels = torch.cat([self.stage_images.frozen_labels, self.stage_images.labels])
 

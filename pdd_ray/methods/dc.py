@@ -87,7 +87,7 @@ class _Stage:
             self.stage_images.frozen,
             self.stage_images.frozen_labels,
             dc_distance(spec.distance),
-            compile=spec.compile,
+            compile=spec.compiled,
         )
 
     def __len__(self) -> int:
@@ -168,7 +168,7 @@ class _Stage:
             raise NonFiniteLossError(msg) from error
 
     def _loss(self, images: int) -> Loss:
-        if not self.spec.compile:
+        if not self.spec.compiled:
             return mean_cross_entropy
         size = min(images, self.spec.network_batch_size)
         return compiled_loss(self.inputs.model, self.inputs.dataset.shape, len(self), size)

@@ -50,7 +50,7 @@ class Dm:
         spec = self.spec
         stage_images = stage_images_of(inputs, spec)
         draws = SiameseDraws(spec, inputs, stage_images)
-        matcher = DmMatcher(inputs.model, draws.batches, compile=spec.compile)
+        matcher = DmMatcher(inputs.model, draws.batches, compile=spec.compiled)
 
         def use(state: DrawState) -> Mapping[str, Tensor]:
             theta = drawn_network(inputs, state.draw)

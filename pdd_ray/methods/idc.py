@@ -128,7 +128,7 @@ class RealTraining:
         self._order = torch.empty(0, dtype=torch.int64)
         self._sgd = Sgd(spec.network_momentum, spec.network_weight_decay)
         self._loss_of: Loss = mean_cross_entropy
-        if spec.compile:
+        if spec.compiled:
             self._loss_of = compiled_loss(
                 inputs.model, dataset.shape, dataset.num_classes, self._size
             )
@@ -320,10 +320,10 @@ def create_matcher(
     prepare = DecodeAndPrepare(spec.factor, dataset.pixels)
     data = (dataset.train_images, frozen, frozen_labels)
     if spec.match == "features":
-        return FeatureMatcher(inputs.model, *data, prepare, compile=spec.compile)
+        return FeatureMatcher(inputs.model, *data, prepare, compile=spec.compiled)
     distance = idc_distance(spec.metric)
     return GradientMatcher(
-        inputs.model, dataset.num_classes, *data, distance, prepare, compile=spec.compile
+        inputs.model, dataset.num_classes, *data, distance, prepare, compile=spec.compiled
     )
 
 

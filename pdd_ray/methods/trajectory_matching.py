@@ -215,7 +215,7 @@ class _Stage:
         frozen_soft = inputs.previous.soft_labels[: len(self.stage_images.frozen)]
         self.frozen_soft = frozen_soft.to(inputs.device)
         self.functions = _inner_functions(
-            inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compile
+            inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compiled
         )
 
     def first_state(self) -> MatchingState:

@@ -5,12 +5,14 @@ from typing import Final
 
 from torch import nn
 
+from pdd_ray.models.average_pooling import AveragePool
+from pdd_ray.models.instance_norm import InstanceNorm
 from pdd_ray.models.plan import GROUPS, Convolution, Norm
 
 NormFactory = Callable[[int, int, int], nn.Module]
 
 NORMS: Final[dict[Norm, NormFactory]] = {
-    "instance": lambda channels, _height, _width: nn.GroupNorm(channels, channels),
+    "instance": lambda channels, _height, _width: InstanceNorm(channels),
     "batch": lambda channels, _height, _width: nn.BatchNorm2d(channels),
     "layer": lambda channels, height, width: nn.LayerNorm([channels, height, width]),
     "group": lambda channels, _height, _width: nn.GroupNorm(GROUPS, channels),
@@ -26,7 +28,7 @@ ACTIVATIONS: Final[dict[str, Callable[[], nn.Module]]] = {
 """Non-linearities; none works in place, because double backward needs their inputs."""
 
 POOLINGS: Final[dict[str, Callable[[], nn.Module]]] = {
-    "average": lambda: nn.AvgPool2d(2, 2),
+    "average": AveragePool,
     "max": lambda: nn.MaxPool2d(2, 2),
 }
 """2x2 poolings with stride 2; `none` is left out."""

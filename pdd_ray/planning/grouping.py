@@ -60,11 +60,11 @@ class Grouping:
         self._classes = classes
         self._size = lru_cache(maxsize=None)(self._uncached_size)
 
-    def expert(self) -> int:
+    def expert(self, *, compiled: bool) -> int:
         """Return how many experts of a stage are trained at once."""
         experts = self._spec.experts
         plain = experts.precision == "float32" and not experts.channels_last
-        if experts.compile or not plain:
+        if compiled or not plain:
             return 1  # those are ways of computing a network alone
         return self._size("expert", self._spec.model, experts.batch_size)
 

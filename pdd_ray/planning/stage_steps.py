@@ -17,6 +17,7 @@ from pdd_ray.core.steps import Cost, Resources, Step
 from pdd_ray.data.facts import step_config
 from pdd_ray.planning import costs
 from pdd_ray.planning.checks import experiment_id
+from pdd_ray.planning.compiling import expert_is_compiled, stage_is_compiled
 from pdd_ray.planning.grouping import Grouping
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ class StagePlanner:
         # What chains have in common is made once, and lies in memory once.
         self.method = cache(self.spec.stage_method)
         self.expert_cost = cache(self.costs.expert)
+        self.expert_is_compiled = cache(partial(expert_is_compiled, self.spec, facts, resources))
         self.start_cost = cache(self.costs.start)
         self.held = cache(partial(_resources, resources))
 
@@ -92,7 +94,7 @@ class StagePlanner:
         per_class = self.spec.stages[stage - 1].images_per_class
         inputs: dict[str, Step] = {"data": self.data()}
         config: dict[str, Json] = {
-            "method": method.identity(),
+            "method": self._method(stage),
             "model": self._model,
             "images_per_class": per_class,
             "seed": self.experiment.seed,
@@ -117,6 +119,14 @@ class StagePlanner:
             inputs,
             self.costs.stage(stage, self.resources.class_shards),
         )
+
+    def _method(self, stage: int) -> dict[str, Json]:
+        """Return what identifies the method of ``stage``; `compile: auto` is decided."""
+        identity = self.spec.stage_method(stage).identity()
+        if "compile" in identity:
+            compiled = stage_is_compiled(self.spec, self.facts, self.resources, stage)
+            identity["compile"] = compiled
+        return identity
 
     def _networks(self, stage: int, method: MethodSpec, config: dict[str, Json]) -> dict[str, Step]:
         """Return the experts, held-out starts and the bank of ``stage``, as far as needed."""
@@ -180,11 +190,12 @@ class StagePlanner:
         if stage > 1 and not transition and not window:
             return self.expert(1, chain)
         epochs = expert_epochs(self.spec.experts.epochs, method, stage)
+        compiled = self.expert_is_compiled(epochs)
         inputs = {"data": self.data()}
         if transition:
             inputs["start"] = self.start(stage, chain)
         config: dict[str, Json] = {
-            "expert": self._training,
+            "expert": {**self._training, "compile": compiled},
             "epochs": epochs,
             "model": self._model,
             "seed": self.experiment.seed,
@@ -200,7 +211,7 @@ class StagePlanner:
             config,
             inputs,
             self.expert_cost(epochs),
-            group=self.grouping.expert(),
+            group=self.grouping.expert(compiled=compiled),
         )
 
     @cached_property

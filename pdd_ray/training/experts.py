@@ -120,7 +120,7 @@ def _expert_made(context: StepContext) -> Generator[Request]:
 
 def _loss(context: StepContext, spec: ExpertSpec, dataset: Dataset) -> Loss:
     loss: Loss = mean_cross_entropy
-    if spec.compile:
+    if spec.compile is True:  # `auto` is what no plan has made true
         model = read_network(context.config["model"])
         loss = compiled_loss(model, dataset.shape, dataset.num_classes, spec.batch_size)
     if spec.precision == "bfloat16":

@@ -52,6 +52,10 @@ class DmSpec(BankedSpec):
         update = self.real_batch_size + size.union_per_class + FORWARD_BACKWARD * new
         return self.iterations * size.classes * update
 
+    def derivatives(self, size: StageSize) -> float:
+        """Return the embeddings of real images and the distances' derivatives of all updates."""
+        return 2.0 * self.iterations * size.classes
+
 
 class CafeSpec(BankedSpec):
     """CAFE (Wang et al. 2022) as one stage of PDD (specification of other methods, section 6)."""
@@ -112,6 +116,10 @@ class CafeSpec(BankedSpec):
         real = self.real_batch_size + self.query_images
         update = real + FORWARD_BACKWARD * size.union_per_class
         return self.iterations * UPDATES_PER_NETWORK * size.classes * update
+
+    def derivatives(self, size: StageSize) -> float:
+        """Return the features of real images and the loss's derivatives of all updates."""
+        return 2.0 * self.iterations * UPDATES_PER_NETWORK * size.classes
 
 
 class CafeDsaSpec(CafeSpec):

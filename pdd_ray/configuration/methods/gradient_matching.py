@@ -80,6 +80,11 @@ class DcSpec(BankedSpec):
         training = FORWARD_BACKWARD * (outer - 1) / outer * inner * size.union_per_class
         return self.iterations * outer * size.classes * (update + training)
 
+    def derivatives(self, size: StageSize) -> float:
+        """Return the gradients of real images and the distances' derivatives of all updates."""
+        outer, _ = self.loops(size.images_per_class)
+        return 2.0 * self.iterations * outer * size.classes
+
 
 class DsaSpec(DcSpec):
     """DSA (Zhao and Bilen 2021): DC with siamese augmentation, from real images."""
@@ -180,6 +185,10 @@ class IdcSpec(BankedSpec):
         sweep = size.classes * (real + synthetic)
         training = FORWARD_BACKWARD * self.network_images
         return self.iterations * self.inner_loop * (sweep + training)
+
+    def derivatives(self, size: StageSize) -> float:
+        """Return the gradients of real images and the distances' derivatives of all sweeps."""
+        return 2.0 * self.iterations * self.inner_loop * size.classes
 
     def image_rate(self, images_per_class: int, size: int, stage: int) -> float:
         """Return the learning rate of the pixels in ``stage``; ``size`` is the images' side."""

@@ -4,7 +4,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from pdd_ray.configuration.method import FORWARD_BACKWARD, DistillationSpec, StageSize
+from pdd_ray.configuration.method import FORWARD_BACKWARD, Compile, DistillationSpec, StageSize
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, SyntheticTrainingSpec, check_strategy_field
 
@@ -67,10 +67,11 @@ class TrajectoryMatchingSpec(DistillationSpec):
     gradient: Literal["exact", "tesla", "unrolled"] = "exact"
     """`exact`: adjoint sweep in constant memory; `tesla`: TESLA's approximation of it;
     `unrolled`: the same value as exact by backpropagation through all steps."""
-    compile: bool = False
-    """Compile the gradients with torch.compile (needs a C++ compiler): about twice as fast after
-    up to a minute of compilation per batch size. The results differ by rounding, so it is part
-    of the identity. Not for gradient `unrolled`."""
+    compile: Compile = "auto"
+    """Compile the gradients with torch.compile (needs a C++ compiler): faster after a minute or
+    two of compilation per batch size. The results differ by rounding, so it is part of the
+    identity. Not for gradient `unrolled`. `auto`: where it saves twice what it costs, by the size
+    of the stage and whether it holds a GPU (docs/sweeps.md); `plan` shows it."""
     without_transition: Literal["continue", "restart"] = "continue"
     """What `transition: false` means: segments of stage i `continue` the first stage's experts at
     epoch (i - 1) * T+, or `restart` at their random start (specification, section 6.4)."""
@@ -126,6 +127,11 @@ class TrajectoryMatchingSpec(DistillationSpec):
         candidates = self.iterations / self.selection.every + 1
         training = (self.selection.epochs + 1) * size.union * FORWARD_BACKWARD
         return matching + candidates * self.selection.networks * training
+
+    def derivatives(self, size: StageSize) -> float:
+        """Return the gradients and adjoints of all inner steps; those of `unrolled` don't count."""
+        del size
+        return 0.0 if self.gradient == "unrolled" else 2.0 * self.iterations * self.inner_steps
 
     def images_at_once(self, size: StageSize) -> float:
         """Return the images of an inner step."""
