@@ -17,7 +17,12 @@ from typing import TYPE_CHECKING
 
 from pdd_ray.configuration.load import Collection
 from pdd_ray.core import sweep_files
-from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
+from pdd_ray.core.errors import (
+    DamagedArtifactError,
+    DataError,
+    InterruptedRunError,
+    StepsFailedError,
+)
 from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
 from pdd_ray.planning.sweep_plan import SweepPlan, plan_sweep
@@ -46,6 +51,8 @@ class PreparedRun:
         store: The store.
         cached: Keys of steps whose artifacts exist and are whole.
         damaged: Why an artifact is not what was committed, by key; it has to be made again.
+        absent: Why data sets can't be read of which only what is published is known: the sweeps
+            are planned, and can't be run.
     """
 
     collection: Collection
@@ -54,6 +61,7 @@ class PreparedRun:
     store: Store
     cached: frozenset[str]
     damaged: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     @property
     def experiments(self) -> int:
@@ -78,19 +86,23 @@ def prepare(sweeps: LoadedSweep | Collection, store: Store) -> PreparedRun:
         ConfigError: if a sweep can't be carried out.
         DataError: if a data set can't be read.
     """
+    absent: list[str] = []
 
     @cache
     def facts(spec: DataSpec) -> DataFacts:
-        from pdd_ray.data.facts import read_facts
+        from pdd_ray.data.facts import read_or_known_facts
 
-        return read_facts(spec, store.facts)
+        found = read_or_known_facts(spec, store.facts)
+        if found.absent and found.absent not in absent:
+            absent.append(found.absent)
+        return found
 
     if not isinstance(sweeps, Collection):
         sweeps = Collection.of(sweeps)
     plans = tuple(plan_sweep(one.spec, one.experiments, facts) for one in sweeps.sweeps)
     steps = tuple(topological(step for plan in plans for step in plan.steps))
     cached, damaged = _look_up(steps, store)
-    return PreparedRun(sweeps, plans, steps, store, cached, damaged)
+    return PreparedRun(sweeps, plans, steps, store, cached, damaged, tuple(absent))
 
 
 def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
@@ -126,9 +138,12 @@ def run(
         serial: Do the steps one after the other in this process, and end at the first error.
 
     Raises:
+        DataError: if a data set was planned with and is not there.
         ResourceError: if Ray can't be had, or a step asks for more than it has.
         StoreError: if the store can't be used.
     """
+    if prepared.absent:
+        raise DataError(prepared.absent[0])
     store = prepared.store.open()
     for key in prepared.damaged:
         store.set_aside(key)

@@ -12,7 +12,7 @@ import platform
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,6 +22,7 @@ from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
 from pdd_ray.core.processes import prepare_process
 from pdd_ray.core.version import VERSION, code_commit
+from pdd_ray.core.work import NOTHING, Work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,11 +60,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimates for plans: floating point operations, bytes on disk, bytes of memory."""
+    """Estimates for plans.
+
+    Attributes:
+        operations: Floating-point operations.
+        disk: Bytes of the artifact.
+        memory: Bytes of main memory, if it computes there.
+        work: All that is computed.
+        device_memory: Bytes of the memory of a GPU, if it computes there.
+    """
 
     operations: float = 0.0
     disk: float = 0.0
     memory: float = 0.0
+    work: Work = NOTHING
+    device_memory: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +134,7 @@ class Step:
             gpus=self.resources.gpus,
             device=self.device,
             operations=self.cost.operations,
+            work=self.cost.work,
             shards=self.resources.shards,
         )
 
@@ -141,6 +153,7 @@ class StepCall:
     device: str
     operations: float
     shards: int = 1
+    work: Work = NOTHING
 
 
 @dataclass(frozen=True)
@@ -323,6 +336,7 @@ def _provenance(call: StepCall, seconds: float) -> dict[str, Json]:
         "threads": call.threads,
         "gpus": call.gpus,
         "operations": call.operations,
+        "work": asdict(call.work),
         "seconds": round(seconds, 3),
         "host": platform.node(),
         "machine": platform.machine(),
