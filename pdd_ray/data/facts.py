@@ -57,10 +57,16 @@ def read_or_known_facts(spec: DataSpec, cache: Path) -> DataFacts:
     try:
         return read_facts(spec, cache)
     except DataError as error:
-        known = spec.open().known()
+        known = known_facts(spec)
         if known is None:
             raise
-        return replace(_facts(spec, known), absent=str(error))
+        return replace(known, absent=str(error))
+
+
+def known_facts(spec: DataSpec) -> DataFacts | None:
+    """Return the facts that are published of a data set that is not there; None otherwise."""
+    content = spec.open().known()
+    return None if content is None else _facts(spec, content)
 
 
 def _facts(spec: DataSpec, content: Content) -> DataFacts:

@@ -76,9 +76,9 @@ def fitted_counts(cases: Sequence[Case], known: Counts | None = None) -> Counts:
         for (unit, term), value in zip(columns, _solved(rows, targets), strict=True):
             if value > SMALLEST.get(quantity, 1e-3):
                 found.setdefault(unit, {}).setdefault(quantity, {})[term] = float(f"{value:.4g}")
-    for unit in found:
-        if unit in CLASS_UNITS:
-            _as_other_norms(found[unit])
+    for name, quantities in found.items():
+        if name in CLASS_UNITS:
+            _as_other_norms(quantities)
     return found
 
 

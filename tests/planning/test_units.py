@@ -21,7 +21,7 @@ from pdd_ray.testing.counted_units import (
 from pdd_ray.testing.unit_fit import predicted
 
 OPERATORS, FLOPS, BYTES = 0.15, 0.02, 0.25
-"""By how much the formulas may be off; networks and sizes here are none that they were fitted to."""
+"""By how much the formulas may be off; sizes here are none that they were fitted to."""
 
 
 def assert_predicted(case: Case) -> None:

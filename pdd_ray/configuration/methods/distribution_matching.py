@@ -119,20 +119,21 @@ class CafeSpec(BankedSpec):
         new, frozen = self.new_and_frozen(size)
         updates = self.iterations * min(UPDATES_PER_NETWORK, self.max_updates)
         epochs = min(EPOCHS_PER_UPDATE, self.max_network_epochs)
+        trained = (updates - self.iterations) * epochs  # not after a network's last update
         classes = updates * size.classes
         found = [
             Pass("network", 0.0, self.iterations),
             Pass("cafe_features", self.real_batch_size, classes),
             Pass("cafe_features", new, classes),
             Pass("cafe_gradient", new, classes),
-            Pass("test_batch", self.query_images, classes * (1 + epochs)),
+            Pass("test_batch", self.query_images, classes + trained * size.classes),
         ]
         if frozen:
             found.append(Pass("cafe_features", frozen, classes))
         if self.augmentation != "none":
             found.append(Pass("dsa_class", self.real_batch_size + 2 * new + frozen, classes))
         images = (new + frozen) * size.classes
-        training = (images, self.network_batch_size, updates * epochs, self.augmentation)
+        training = (images, self.network_batch_size, trained, self.augmentation)
         return (*found, *training_passes(*training))
 
 
