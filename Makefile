@@ -3,7 +3,7 @@
 # make test-all the same with all tests: compilation, faults, whole sweeps, browser, notebook
 # make test-lowest  run the quick tests on the lowest versions that pyproject.toml allows
 # make lint     the checks without the tests
-# make docs     write the tables of defaults in the documentation from the code
+# make docs     write the tables of defaults and of costs in the documentation from the code
 # make venv     install into .venv with what the tests need
 # make clean    remove environments and caches; results are never touched
 #
@@ -49,6 +49,7 @@ lint: $(VENV)/.installed-dev
 
 docs: $(VENV)/.installed-dev
 	@$(BIN)/python -m docs.defaults
+	@$(BIN)/python -m docs.paper_costs
 
 venv: $(VENV)/.installed-dev
 

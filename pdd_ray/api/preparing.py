@@ -18,7 +18,12 @@ from typing import TYPE_CHECKING
 from pdd_ray.configuration.load import Collection
 from pdd_ray.core import sweep_files
 from pdd_ray.core.artifacts import Artifacts
-from pdd_ray.core.errors import DamagedArtifactError, InterruptedRunError, StepsFailedError
+from pdd_ray.core.errors import (
+    DamagedArtifactError,
+    DataError,
+    InterruptedRunError,
+    StepsFailedError,
+)
 from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
 from pdd_ray.planning.sweep_plan import SweepPlan, plan_sweep
@@ -48,6 +53,8 @@ class PreparedRun:
         artifacts: What was read of the store's artifacts.
         cached: Keys of steps whose artifacts exist and are whole.
         damaged: Why an artifact is not what was committed, by key; it has to be made again.
+        absent: Why data sets can't be read of which only what is published is known: the sweeps
+            are planned, and can't be run.
     """
 
     collection: Collection
@@ -56,6 +63,7 @@ class PreparedRun:
     artifacts: Artifacts
     cached: frozenset[str]
     damaged: Mapping[str, str] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
 
     @property
     def store(self) -> Store:
@@ -85,12 +93,16 @@ def prepare(sweeps: LoadedSweep | Collection, store: Store) -> PreparedRun:
         ConfigError: if a sweep can't be carried out.
         DataError: if a data set can't be read.
     """
+    absent: list[str] = []
 
     @cache
     def facts(spec: DataSpec) -> DataFacts:
-        from pdd_ray.data.facts import read_facts
+        from pdd_ray.data.facts import read_or_known_facts
 
-        return read_facts(spec, store.facts)
+        found = read_or_known_facts(spec, store.facts)
+        if found.absent and found.absent not in absent:
+            absent.append(found.absent)
+        return found
 
     if not isinstance(sweeps, Collection):
         sweeps = Collection.of(sweeps)
@@ -98,7 +110,7 @@ def prepare(sweeps: LoadedSweep | Collection, store: Store) -> PreparedRun:
     steps = tuple(topological(step for plan in plans for step in plan.steps))
     artifacts = Artifacts(store)
     cached, damaged = _look_up(steps, artifacts)
-    return PreparedRun(sweeps, plans, steps, artifacts, cached, damaged)
+    return PreparedRun(sweeps, plans, steps, artifacts, cached, damaged, tuple(absent))
 
 
 def prepare_checked(sweeps: Collection, store: Store) -> PreparedRun:
@@ -134,6 +146,7 @@ def run(
         serial: Do the steps one after the other in this process, and end at the first error.
 
     Raises:
+        DataError: if a data set was planned with and is not there.
         ResourceError: if Ray can't be had, or a step asks for more than it has.
         StoreError: if the store can't be used.
     """
@@ -148,6 +161,8 @@ def run_and_collect(
     serial: bool = False,
 ) -> tuple[RunOutcome, dict[str, list[Record]]]:
     """Do what :func:`run` does, and return the records of each sweep too, by its name."""
+    if prepared.absent:
+        raise DataError(prepared.absent[0])
     store = prepared.store.open()
     for key in prepared.damaged:
         store.set_aside(key)

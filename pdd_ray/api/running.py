@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray.api.reading import table
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pdd_ray.core.records import Record
     from pdd_ray.core.steps import Step
     from pdd_ray.core.store import Store
+    from pdd_ray.planning.estimate import Machine, RunEstimate
     from pdd_ray.runtime.interface import RunOutcome
 
 
@@ -32,15 +33,51 @@ class Plan:
         prepared: The sweeps with their steps, and what the store has of them.
         cpus: CPUs that estimates assume and a Ray that is started here has; None takes those of
             the machine.
+        machine: What else estimates assume.
     """
 
     prepared: PreparedRun
     cpus: int | None = None
+    machine: Machine | None = None
 
     def __str__(self) -> str:
         from pdd_ray.api.plan_text import plan_lines
 
-        return "\n".join(plan_lines(self.prepared, self.cpus))
+        return "\n".join(plan_lines(self.prepared, self._machine()))
+
+    def estimate(
+        self,
+        *,
+        cpus: int | None = None,
+        gpus: int | None = None,
+        device: str | None = None,
+        tf32: bool | None = None,
+        price_per_hour: float | None = None,
+    ) -> RunEstimate:
+        """Return what a run would take; what is not given is as the plan was made for.
+
+        For the arguments see :func:`plan`.
+
+        Raises:
+            ConfigError: if the device is unknown.
+        """
+        from pdd_ray.planning.estimate import estimate
+
+        given = {
+            "cpus": cpus,
+            "gpus": gpus,
+            "device": device,
+            "tf32": tf32,
+            "price_per_hour": price_per_hour,
+        }
+        changes = {name: value for name, value in given.items() if value is not None}
+        machine = replace(self._machine(), **changes)  # type: ignore[arg-type]
+        return estimate(self.missing, self.prepared.store, machine=machine)
+
+    def _machine(self) -> Machine:
+        from pdd_ray.planning.estimate import Machine
+
+        return self.machine or Machine(cpus=self.cpus)
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -56,7 +93,7 @@ class Plan:
         """Return what ``pdd-ray plan --json`` shows."""
         from pdd_ray.api.plan_text import plan_as_json
 
-        return plan_as_json(self.prepared, self.cpus)
+        return plan_as_json(self.prepared, self._machine())
 
     def run(
         self,
@@ -237,6 +274,10 @@ def plan(
     *,
     store: StoreLike = None,
     cpus: int | None = None,
+    gpus: int | None = None,
+    device: str | None = None,
+    tf32: bool = False,
+    price_per_hour: float | None = None,
 ) -> Plan:
     """Return what a run would do and take, as ``pdd-ray plan`` does; no step is done.
 
@@ -245,11 +286,20 @@ def plan(
         overrides: ``KEY=VALUE``.
         store: Where to look for what is done already; facts of the data are remembered there.
         cpus: CPUs to assume, and to give to a Ray that :meth:`Plan.run` starts.
+        gpus: GPUs to assume; one if a step holds one.
+        device: GPU to assume for steps that hold one, by name (``H100``), or ``cpu``.
+        tf32: Assume that products are computed in TF32 where the GPU has it.
+        price_per_hour: Of one GPU; of one CPU if no step computes on a GPU.
 
     Raises:
-        ConfigError: if something in the sweep is wrong.
+        ConfigError: if something in the sweep is wrong, or the device is unknown.
     """
     from pdd_ray.api.preparing import prepare_checked
+    from pdd_ray.planning.devices import gpu_named
+    from pdd_ray.planning.estimate import Machine
 
+    machine = Machine(cpus, gpus, device, tf32, price_per_hour)
+    if device is not None:
+        gpu_named(device)
     found = store_at(store)
-    return Plan(prepare_checked(loaded(sweep, overrides, found), found), cpus)
+    return Plan(prepare_checked(loaded(sweep, overrides, found), found), cpus, machine)

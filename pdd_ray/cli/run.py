@@ -92,10 +92,28 @@ def plan(
     overrides: OverridesArgument = None,
     store: StoreOption = DEFAULT_STORE,
     cpus: Annotated[int | None, typer.Option(min=1, help="CPUs to assume.")] = None,
+    gpus: Annotated[int | None, typer.Option(min=1, help="GPUs to assume.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="GPU to assume, e.g. H100, A100, 3090, 4090, T4; or cpu."),
+    ] = None,
+    tf32: Annotated[bool, typer.Option("--tf32", help="Assume products in TF32.")] = False,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Price of one GPU, or CPU, for an hour.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what a run would do and take."""
-    planned = pdd_ray.plan(sweep, overrides or (), store=store, cpus=cpus)
+    planned = pdd_ray.plan(
+        sweep,
+        overrides or (),
+        store=store,
+        cpus=cpus,
+        gpus=gpus,
+        device=device,
+        tf32=tf32,
+        price_per_hour=price_per_hour,
+    )
     if as_json:
         show_json(planned.to_json())
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from pdd_ray.configuration.passes import Pass
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.core.frozen_model import FrozenModel
 
@@ -21,10 +22,8 @@ PixelDomain = Literal["prepared", "unit"]
 Compile = bool | Literal["auto"]
 """Whether code is compiled; ``auto``: planning decides (pdd_ray/planning/compiling.py)."""
 
-FORWARD_BACKWARD: Final = 3.0
-"""A training step costs about three forward passes."""
-DOUBLE_BACKWARD: Final = 9.0
-"""A gradient with graph (3) and the backward pass through it (6), in forward passes."""
+TEST_BATCH: Final = 256
+"""Images that are tested at once."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +35,17 @@ class StageSize:
         classes: Number of classes.
         union: Images of U_i that networks train on, of all classes: decoded ones, if a stored image
             stands for several.
+        train: Real images that the stage sees, without the validation slice.
+        validation: Images of the validation slice.
+        batch_norm: Whether the network normalises over batches.
     """
 
     images_per_class: int
     classes: int
     union: int
+    train: float = 0.0
+    validation: float = 0.0
+    batch_norm: bool = False
 
     @property
     def union_per_class(self) -> float:
@@ -114,9 +119,23 @@ class MethodTraits(FrozenModel):
         return None
 
     def forward_passes(self, size: StageSize) -> float:
-        """Return the passes of one image through the network that a stage takes, forward only."""
+        """Return the passes of one image through the network that a stage takes, forward only.
+
+        For methods that don't say more in :meth:`passes`: a training step of an image is about
+        three, a gradient of a gradient nine.
+        """
         del size
         return 0.0
+
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
+        """Return what a stage computes, unit by unit; estimates of time and memory follow from it.
+
+        Unless a method says otherwise, :meth:`forward_passes` in batches of
+        :meth:`images_at_once`.
+        """
+        total = self.forward_passes(size)
+        at_once = max(1.0, self.images_at_once(size))
+        return (Pass("test_batch", at_once, total / at_once),) if total else ()
 
     def images_at_once(self, size: StageSize) -> float:
         """Return of how many images a stage holds the activations at the same time."""
@@ -158,6 +177,18 @@ class DistillationSpec(MethodTraits):
     def real_images_per_class(self, images_per_class: int) -> int:
         """Return how many real images of each class a stage of this size starts from."""
         return 0 if self.initialisation == "noise" else images_per_class * self.multi_formation**2
+
+    def new_and_frozen(self, size: StageSize) -> tuple[float, float]:
+        """Return how many images of a class are differentiated, and how many are only there.
+
+        With batch norm all are: each changes what the network says of the others.
+        """
+        new = float(size.images_per_class * self.multi_formation**2)
+        if not self.conditioning:
+            return new, 0.0
+        if self.update_previous is not None or size.batch_norm:
+            return size.union_per_class, 0.0
+        return new, max(0.0, size.union_per_class - new)
 
 
 class BankedSpec(DistillationSpec):

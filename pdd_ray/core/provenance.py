@@ -7,7 +7,7 @@ import platform
 import re
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +68,7 @@ def provenance(call: StepCall, settings: ProcessSettings, effort: Effort) -> dic
         "numerics": settings.numerics.to_json(),
         "parts": effort.parts,
         "operations": call.operations,
+        "work": asdict(call.work),
         "seconds": round(effort.seconds, 3),
         "cpu_seconds": round(effort.cpu_seconds, 3),
         "host": platform.node(),

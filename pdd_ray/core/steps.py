@@ -24,6 +24,7 @@ from pdd_ray.core.memory import freed_memory_is_reused
 from pdd_ray.core.out_of_memory import within_memory
 from pdd_ray.core.processes import Numerics, ProcessSettings, prepare_process, prepared
 from pdd_ray.core.provenance import Effort, Stopwatch, provenance
+from pdd_ray.core.work import NOTHING, Work
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -63,11 +64,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Cost:
-    """Estimates for plans: floating point operations, bytes on disk, bytes of memory."""
+    """Estimates for plans.
+
+    Attributes:
+        operations: Floating-point operations.
+        disk: Bytes of the artifact.
+        memory: Bytes of main memory, if it computes there.
+        work: All that is computed.
+        device_memory: Bytes of the memory of a GPU, if it computes there.
+    """
 
     operations: float = 0.0
     disk: float = 0.0
     memory: float = 0.0
+    work: Work = NOTHING
+    device_memory: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,6 +150,7 @@ class Step:
             gpus=self.resources.gpus,
             device=self.device,
             operations=self.cost.operations,
+            work=self.cost.work,
             shards=self.resources.shards,
         )
 
@@ -157,6 +169,7 @@ class StepCall:
     device: str
     operations: float
     shards: int = 1
+    work: Work = NOTHING
 
 
 @dataclass(frozen=True)

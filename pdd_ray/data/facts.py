@@ -1,11 +1,11 @@
 """What is known of a data set before anything is computed, without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pdd_ray.core.errors import DataError
 from pdd_ray.core.identities import Json
-from pdd_ray.data.content import read_entry, write_entry
+from pdd_ray.data.content import Content, read_entry, write_entry
 from pdd_ray.data.shape import prepared_shape
 from pdd_ray.data.spec import DataSpec
 from pdd_ray.data.split import validation_size
@@ -21,6 +21,8 @@ class DataFacts:
         shape: (C, H, W) after channels, resize and pool.
         train_counts: Training images per class, before the validation split.
         test_counts: Test images per class.
+        absent: Why the data set could not be read, if these are the facts that are published of
+            it: enough to plan, not to run.
     """
 
     fingerprint: str
@@ -28,6 +30,7 @@ class DataFacts:
     shape: tuple[int, int, int]
     train_counts: tuple[int, ...]
     test_counts: tuple[int, ...]
+    absent: str = ""
 
 
 def read_facts(spec: DataSpec, cache: Path) -> DataFacts:
@@ -40,7 +43,33 @@ def read_facts(spec: DataSpec, cache: Path) -> DataFacts:
         DataError: if the data set is missing, incomplete or not readable, or does not fit the
             configuration.
     """
-    content = spec.open().content(cache)
+    facts = _facts(spec, spec.open().content(cache))
+    _remember_location(spec, facts.fingerprint, cache)
+    return facts
+
+
+def read_or_known_facts(spec: DataSpec, cache: Path) -> DataFacts:
+    """Return the facts of a data set, or those that are published of one that is not there.
+
+    Raises:
+        DataError: as :func:`read_facts`, if nothing is published of it, or a part of it is there.
+    """
+    try:
+        return read_facts(spec, cache)
+    except DataError as error:
+        known = known_facts(spec)
+        if known is None:
+            raise
+        return replace(known, absent=str(error))
+
+
+def known_facts(spec: DataSpec) -> DataFacts | None:
+    """Return the facts that are published of a data set that is not there; None otherwise."""
+    content = spec.open().known()
+    return None if content is None else _facts(spec, content)
+
+
+def _facts(spec: DataSpec, content: Content) -> DataFacts:
     for name, count in zip(content.classes, content.train_counts, strict=True):
         if count < 2:
             msg = (
@@ -48,15 +77,13 @@ def read_facts(spec: DataSpec, cache: Path) -> DataFacts:
                 "one of them for validation"
             )
             raise DataError(msg)
-    facts = DataFacts(
+    return DataFacts(
         fingerprint=content.fingerprint,
         classes=content.classes,
         shape=prepared_shape(spec, content),
         train_counts=content.train_counts,
         test_counts=content.test_counts,
     )
-    _remember_location(spec, facts.fingerprint, cache)
-    return facts
 
 
 def validation_counts(facts: DataFacts, fraction: float) -> tuple[int, ...]:

@@ -106,6 +106,11 @@ class PublishedSource(DataSource):
             return data.content if self.download else data.verify(self.root)
         return remembered(cache, self.name, self.root, data.files, partial(data.verify, self.root))
 
+    def known(self) -> Content | None:
+        """Return what is known of it if none of its files is there."""
+        data = self.published
+        return data.content if len(data.missing(self.root)) == len(data.files) else None
+
     def read(self) -> tuple[RawSplit, RawSplit]:
         """Return the training images and the test images, after comparing the files."""
         if self.download and self.published.missing(self.root):

@@ -76,6 +76,13 @@ class DataSource(ABC):
             DataError: if it is missing, incomplete or not readable.
         """
 
+    def known(self) -> Content | None:
+        """Return what is published of a data set that is not there at all; None otherwise.
+
+        Enough to plan with: what a run takes is known before anything is downloaded.
+        """
+        return None
+
     @abstractmethod
     def read(self) -> tuple[RawSplit, RawSplit]:
         """Return the training images and the test images.

@@ -12,7 +12,7 @@ def parameter_count(spec: ModelSpec, shape: Shape, num_classes: int) -> int:
     """
     plan = spec.plan(shape)
     biases = sum(layer.channels_out for layer in plan.convolutions if layer.bias)
-    convolutions = biases + sum(map(_weights, plan.convolutions))
+    convolutions = biases + sum(map(weights, plan.convolutions))
     linear = sum((inputs + 1) * outputs for inputs, outputs in plan.hidden)
     return convolutions + plan.norm_parameters + linear + (plan.features + 1) * num_classes
 
@@ -27,10 +27,11 @@ def forward_operations(spec: ModelSpec, shape: Shape, num_classes: int) -> float
         ConfigError: the network cannot process images of this size.
     """
     plan = spec.plan(shape)
-    convolutions = sum(layer.height * layer.width * _weights(layer) for layer in plan.convolutions)
+    convolutions = sum(layer.height * layer.width * weights(layer) for layer in plan.convolutions)
     linear = sum(inputs * outputs for inputs, outputs in plan.hidden)
     return 2.0 * (convolutions + linear + plan.features * num_classes)
 
 
-def _weights(layer: Convolution) -> int:
+def weights(layer: Convolution) -> int:
+    """Return the weights of a convolution, without biases."""
     return layer.channels_in * layer.channels_out * layer.kernel**2

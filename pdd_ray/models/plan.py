@@ -37,12 +37,19 @@ class NetworkPlan:
         features: number of inputs of the classifier.
         norm_parameters: number of scales and shifts of all normalisations.
         hidden: inputs and outputs of the linear layers between convolutions and classifier.
+        poolings: number of poolings; for estimates of time, as what follows.
+        pooled: number of values of an image that they read.
+        normalised: number of values of an image that normalisations write; if there are any, those
+            of the convolutions' outputs if not given.
     """
 
     convolutions: tuple[Convolution, ...]
     features: int
     norm_parameters: int
     hidden: tuple[tuple[int, int], ...] = ()
+    poolings: int = 0
+    pooled: int = 0
+    normalised: int | None = None
 
 
 def norm_parameters(norm: Norm, convolutions: Iterable[Convolution]) -> int:
@@ -52,6 +59,11 @@ def norm_parameters(norm: Norm, convolutions: Iterable[Convolution]) -> int:
     if norm == "layer":
         return sum(2 * item.channels_out * item.height * item.width for item in convolutions)
     return sum(2 * item.channels_out for item in convolutions)
+
+
+def map_values(item: Convolution) -> int:
+    """Return the values of the output map of ``item``."""
+    return item.channels_out * item.height * item.width
 
 
 def too_small(network: str, shape: Shape, side: int) -> str:

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pdd_ray.configuration.method import FORWARD_BACKWARD, StageSize
+from pdd_ray.configuration.method import StageSize
 from pdd_ray.models.cost import forward_operations
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec, StepResources
     from pdd_ray.core.steps import Step
     from pdd_ray.data.facts import DataFacts
@@ -27,6 +29,21 @@ COMPILING_SECOND_DERIVATIVES: Final = 90.0
 """Seconds of one core; a first or second derivative of the ConvNet of depth 3 (benchmarks)."""
 MARGIN: Final = 2.0
 """Times the cost that has to be saved."""
+TRAINING_STEP: Final = 3.0
+FORWARD_PASSES: Final[Mapping[str, float]] = {
+    "matching_step": 12.0,
+    "tesla_step": 12.0,
+    "dc_gradient": 3.0,
+    "dc_distance": 9.0,
+    "idc_gradient": 3.0,
+    "idc_distance": 9.0,
+    "dm_embedding": 1.0,
+    "dm_gradient": 3.0,
+    "cafe_features": 1.0,
+    "cafe_gradient": 3.0,
+}
+"""Passes of an image, forwards, that take as long as a training step of it, and as each unit that
+methods compile (:mod:`pdd_ray.configuration.passes`)."""
 OPERATIONS_PER_SECOND: Final = 6e10
 """What a core does uncompiled (benchmarks: 90 per cent of it in convolutions at width 128)."""
 SAVED_OF_ARITHMETIC: Final = 0.15
@@ -46,7 +63,7 @@ def expert_is_compiled(
     images = sum(facts.train_counts) * (1 - spec.data.validation_fraction) * epochs
     forward = forward_operations(spec.model, facts.shape, len(facts.classes))
     saved = _saved(
-        images * FORWARD_BACKWARD * forward,
+        images * TRAINING_STEP * forward,
         images / spec.experts.batch_size * SAVED_OF_LAUNCHES["training"],
         on_gpu=_on_gpu(resources, resources.expert),
     )
@@ -64,12 +81,16 @@ def stage_is_compiled(
     classes = len(facts.classes)
     sizes = [entry.images_per_class for entry in spec.stages[:stage]]
     union = sum(sizes) * classes * method.multi_formation**2
-    size = StageSize(sizes[-1], classes, union)
+    size = StageSize(sizes[-1], classes, union, batch_norm=spec.model.has_batch_norm)
     calls = method.derivatives(size)
     if not calls:
         return False  # nothing of it can be compiled
+    passes = sum(
+        FORWARD_PASSES.get(each.unit, 0.0) * each.images * each.count
+        for each in method.passes(size)
+    )
     saved = _saved(
-        method.forward_passes(size) * forward_operations(spec.model, facts.shape, classes),
+        passes * forward_operations(spec.model, facts.shape, classes),
         calls * SAVED_OF_LAUNCHES["second derivatives"],
         on_gpu=_on_gpu(resources, resources.stage),
     )

@@ -10,8 +10,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pdd_ray.configuration.method import FORWARD_BACKWARD
 from pdd_ray.models.cost import forward_operations
+from pdd_ray.planning.compiling import TRAINING_STEP
 
 if TYPE_CHECKING:
     from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec
@@ -88,7 +88,7 @@ class Grouping:
         if self._spec.deterministic:
             return 1  # bytes are promised there
         forward = forward_operations(model, self._shape, self._classes)
-        return group_size(self._resources, kind, images * FORWARD_BACKWARD * forward)
+        return group_size(self._resources, kind, images * TRAINING_STEP * forward)
 
     def _stored(self, first: int, last: int) -> int:
         """Return the number of images of the stages after ``first`` up to ``last``."""

@@ -11,7 +11,7 @@ import pytest
 from pdd_ray.core.errors import DataError
 from pdd_ray.core.steps import Step, execute
 from pdd_ray.data.dataset import load_dataset
-from pdd_ray.data.facts import read_facts
+from pdd_ray.data.facts import read_facts, read_or_known_facts
 from pdd_ray.data.listing import list_tiny_imagenet
 from pdd_ray.data.spec import DataSpec
 
@@ -115,3 +115,10 @@ def test_another_layout_is_refused(
     damage(root)
     with pytest.raises(DataError, match=text):
         read_facts(spec_of(root), cache)
+
+
+def test_it_is_planned_with_before_it_is_there(tmp_path: Path, cache: Path) -> None:
+    facts = read_or_known_facts(spec_of(tmp_path / "nothing"), cache)
+    assert (len(facts.classes), facts.shape) == (200, (3, 64, 64))
+    assert (sum(facts.train_counts), sum(facts.test_counts)) == (100_000, 10_000)
+    assert "does not exist" in facts.absent

@@ -6,69 +6,34 @@ No data set is needed: the facts of the published ones are known.
 from __future__ import annotations
 
 import json
-import math
 import re
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from docs import paper_costs
+from docs.paper_costs import FOLDER, INDEX, ROOT, SWEEPS, plan_of, published_facts
 from pdd_ray.configuration.load import load_sweep
 from pdd_ray.core.operations import FULL_EVALUATION
 from pdd_ray.core.steps import topological
-from pdd_ray.data.facts import DataFacts
-from pdd_ray.data.source_registry import SOURCES
+from pdd_ray.core.store import Store
+from pdd_ray.planning.estimate import Machine, estimate
 from pdd_ray.planning.sweep_plan import plan_sweep, planned_records
 from pdd_ray.results.paper_settings import published_beside
 from tests.effort import python_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pdd_ray.configuration.load import LoadedSweep
     from pdd_ray.core.records import Record
-    from pdd_ray.core.steps import Step
-    from pdd_ray.data.spec import DataSpec
-    from pdd_ray.planning.sweep_plan import SweepPlan
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "sweeps" / "paper"
-INDEX = ROOT / "docs" / "paper_sweeps.md"
 ROWS = ROOT.parent / "shared" / "spec" / "paper_tables.json"
-SWEEPS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-OPERATIONS_PER_HOUR = 5e12 * 3600
-"""What the headers assume of a GPU."""
 PLAN = re.compile(
     r"^# Plan: ([\d,]+) experiments, ([\d,]+) evaluations, ([\d,]+) steps "
     r"\(([\d,]+) without sharing\)\.$",
     re.M,
 )
-COST = re.compile(
-    r"^# Cost: about ([\d.,]+) GPU-hours at 5 TFLOP/s .*, ([\d.,]+) GB of disk\.$", re.M
-)
-SHARED = re.compile(
-    r"^# Shared with table1: ([\d,]+) steps, which leaves ([\d.,]+) GPU-hours after it\.$", re.M
-)
-
-TINY_IMAGENET = DataFacts(
-    fingerprint="tiny-imagenet",
-    classes=tuple(f"n{number:08d}" for number in range(200)),
-    shape=(3, 64, 64),
-    train_counts=(500,) * 200,
-    test_counts=(50,) * 200,
-)
-
-
-def facts_of(spec: DataSpec) -> DataFacts:
-    """Return what is published of a data set."""
-    if spec.source == "tiny_imagenet":
-        return TINY_IMAGENET
-    data = SOURCES[spec.source].published
-    return DataFacts(
-        data.content.fingerprint, data.classes, data.shape, data.train_counts, data.test_counts
-    )
 
 
 @cache
@@ -77,49 +42,8 @@ def loaded(name: str) -> LoadedSweep:
 
 
 @cache
-def plan_of(name: str) -> SweepPlan:
-    sweep = loaded(name)
-    return plan_sweep(sweep.spec, sweep.experiments, facts_of)
-
-
-@cache
 def records_of(name: str) -> list[Record]:
     return planned_records(plan_of(name))
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """What a sweep takes, as headers and the index print it."""
-
-    steps: str
-    shared: str
-    hours: str
-    hours_left: str
-    disk: str
-
-
-def two_digits(value: float) -> str:
-    """Return ``value`` with two significant digits."""
-    if value == 0:
-        return "0"
-    digits = 1 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):,.{max(digits, 0)}f}"
-
-
-def hours(steps: Iterable[Step]) -> str:
-    return two_digits(sum(step.cost.operations for step in steps) / OPERATIONS_PER_HOUR)
-
-
-def gigabytes(steps: Iterable[Step]) -> str:
-    return two_digits(sum(step.cost.disk for step in steps) / 1e9)
-
-
-def numbers_of(name: str) -> Numbers:
-    steps = plan_of(name).steps
-    of_table1 = {step.key for step in plan_of("table1").steps}
-    left = [step for step in steps if step.key not in of_table1]
-    shared = len(steps) - len(left)
-    return Numbers(f"{len(steps):,}", f"{shared:,}", hours(steps), hours(left), gigabytes(steps))
 
 
 def header_of(name: str) -> str:
@@ -133,14 +57,6 @@ def found(pattern: re.Pattern[str], text: str) -> tuple[str, ...]:
     return match.groups()
 
 
-def index_rows() -> dict[str, list[str]]:
-    """Return the rows of the index by the name of the file, from the command on."""
-    text = INDEX.read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    return {found(re.compile(r"\[(\w+)\]"), row[1])[0]: row[2:] for row in rows if len(row) == 8
-            and row[1].startswith("[")}  # fmt: skip
-
-
 # --- what the files say of themselves -------------------------------------------------------------
 
 
@@ -152,42 +68,38 @@ def test_the_name_and_the_commands_are_those_of_the_file(name: str):
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_header_says_what_the_planner_says(name: str):
-    plan, numbers, header = plan_of(name), numbers_of(name), header_of(name)
+    plan, header = plan_of(name), header_of(name)
     counts = [len(loaded(name).experiments), len(plan.evaluations), len(plan.steps), plan.requested]
     assert found(PLAN, header) == tuple(f"{count:,}" for count in counts)
-    assert found(COST, header) == (numbers.hours, numbers.disk)
-    if name != "table1":
-        assert found(SHARED, header) == (numbers.shared, numbers.hours_left)
+    text = (FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
+    assert len(paper_costs.COST.findall(header)) == 1
+    assert len(paper_costs.SHARED.findall(header)) == (name != "table1")
+    assert paper_costs.with_current_header(name, text) == text, "costs are stale: make docs"
 
 
 def test_the_index_says_what_the_planner_says():
-    rows = index_rows()
-    assert sorted(rows) == SWEEPS
-    for name, row in rows.items():
-        numbers = numbers_of(name)
-        after = ("-", "-") if name == "table1" else (numbers.shared, numbers.hours_left)
-        assert row == [
-            f"`pdd-ray run paper/{name}`",
-            numbers.steps,
-            after[0],
-            numbers.hours,
-            after[1],
-            numbers.disk,
-        ]
+    text = INDEX.read_text(encoding="utf-8")
+    rows = paper_costs.ROW.findall(text)
+    assert sorted(name for _, name in rows) == list(SWEEPS)
+    assert len(paper_costs.TOTAL.findall(text)) == 1
+    assert paper_costs.with_current_index(text) == text, "costs are stale: make docs"
 
 
-def test_the_index_adds_up_what_all_sweeps_take_together():
-    steps = {step.key: step for name in SWEEPS for step in plan_of(name).steps}.values()
-    line = found(re.compile(r"^\| all of them \|(.*)\|$", re.M), INDEX.read_text(encoding="utf-8"))
-    printed = [cell.strip() for cell in line[0].split("|") if cell.strip()]
-    assert printed == [f"{len(steps):,}", hours(steps), gigabytes(steps)]
+def test_a_gpu_is_busy_for_as_long_as_its_shares_are_held():
+    steps = plan_of("table_a8").steps
+    hours = [paper_costs.gpu_hours(steps, device) for device in paper_costs.GPUS]
+    assert 0 < hours[0] < hours[1]
+    estimate_of = Machine(device="A100", gpus=8)
+    found = estimate(steps, Store(Path("nowhere")), machine=estimate_of)
+    assert found.gpu_seconds / 3600 == pytest.approx(hours[1])
+    assert found.seconds >= found.gpu_seconds / 8
 
 
 def test_a_step_of_a_large_table_is_planned_with_the_effort_of_one_of_a_small_table():
     def effort(name: str) -> float:
         """Return the calls per step that is asked for."""
         sweep = loaded(name)
-        calls = python_calls(lambda: plan_sweep(sweep.spec, sweep.experiments, facts_of))
+        calls = python_calls(lambda: plan_sweep(sweep.spec, sweep.experiments, published_facts))
         return calls / plan_of(name).requested
 
     assert plan_of("table1").requested > 3 * plan_of("table6").requested

@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from pdd_ray.configuration.method import MethodTraits
+from pdd_ray.configuration.method import MethodTraits, StageSize
+from pdd_ray.configuration.passes import Pass
 from pdd_ray.configuration.recipes import RecipeName
 
 
@@ -36,6 +37,10 @@ class HerdingSpec(CoresetSpec):
     code: ClassVar[str] = "pdd_ray.methods.coresets.coreset_methods:FeatureCoreset"
     needs_features: ClassVar[bool] = True
 
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
+        """Return the comparisons of features: of every image with every one that is selected."""
+        return (Pass("selection", size.train * size.images_per_class),)
+
 
 class KCenterSpec(CoresetSpec):
     """Greedy k-center: images farthest from those selected before (Sener and Savarese 2018)."""
@@ -45,6 +50,10 @@ class KCenterSpec(CoresetSpec):
 
     code: ClassVar[str] = "pdd_ray.methods.coresets.coreset_methods:FeatureCoreset"
     needs_features: ClassVar[bool] = True
+
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
+        """Return the comparisons of features: of every image with every one that is selected."""
+        return (Pass("selection", size.train * size.images_per_class),)
 
 
 class ForgettingCoresetSpec(CoresetSpec):

@@ -6,12 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
-from pdd_ray.configuration.method import (
-    FORWARD_BACKWARD,
-    BankedSpec,
-    StageSize,
-    problem_without_blocks,
-)
+from pdd_ray.configuration.method import BankedSpec, StageSize, problem_without_blocks
+from pdd_ray.configuration.passes import Pass, training_passes
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, check_strategy_field
 
@@ -20,6 +16,8 @@ if TYPE_CHECKING:
 
 UPDATES_PER_NETWORK: Final = 12.0
 """Image updates that a network of CAFE is used for, about; its accuracies decide."""
+EPOCHS_PER_UPDATE: Final = 11.0
+"""Epochs of the network after each of them, about; its accuracies decide."""
 
 
 class DmSpec(BankedSpec):
@@ -46,11 +44,20 @@ class DmSpec(BankedSpec):
     class_sharded: ClassVar[bool] = True
     _strategy = check_strategy_field("dsa")
 
-    def forward_passes(self, size: StageSize) -> float:
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
         """Return the passes of one image update per network."""
-        new = size.images_per_class * self.multi_formation**2
-        update = self.real_batch_size + size.union_per_class + FORWARD_BACKWARD * new
-        return self.iterations * size.classes * update
+        new, frozen = self.new_and_frozen(size)
+        classes = self.iterations * size.classes
+        found = [
+            Pass("network", 0.0, self.iterations),
+            Pass("dm_embedding", self.real_batch_size, classes),
+            Pass("dm_gradient", new, classes),
+        ]
+        if frozen:
+            found.append(Pass("dm_embedding", frozen, classes))
+        if self.augmentation != "none":
+            found.append(Pass("dsa_class", self.real_batch_size + new + frozen, classes))
+        return tuple(found)
 
     def derivatives(self, size: StageSize) -> float:
         """Return the embeddings of real images and the distances' derivatives of all updates."""
@@ -111,11 +118,27 @@ class CafeSpec(BankedSpec):
         """Return why features of ``model`` can't be matched."""
         return problem_without_blocks(self.name, model)
 
-    def forward_passes(self, size: StageSize) -> float:
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
         """Return the passes of the image updates, each with some epochs of the network."""
-        real = self.real_batch_size + self.query_images
-        update = real + FORWARD_BACKWARD * size.union_per_class
-        return self.iterations * UPDATES_PER_NETWORK * size.classes * update
+        new, frozen = self.new_and_frozen(size)
+        updates = self.iterations * min(UPDATES_PER_NETWORK, self.max_updates)
+        epochs = min(EPOCHS_PER_UPDATE, self.max_network_epochs)
+        trained = (updates - self.iterations) * epochs  # not after a network's last update
+        classes = updates * size.classes
+        found = [
+            Pass("network", 0.0, self.iterations),
+            Pass("cafe_features", self.real_batch_size, classes),
+            Pass("cafe_features", new, classes),
+            Pass("cafe_gradient", new, classes),
+            Pass("test_batch", self.query_images, classes + trained * size.classes),
+        ]
+        if frozen:
+            found.append(Pass("cafe_features", frozen, classes))
+        if self.augmentation != "none":
+            found.append(Pass("dsa_class", self.real_batch_size + 2 * new + frozen, classes))
+        images = (new + frozen) * size.classes
+        training = (images, self.network_batch_size, trained, self.augmentation)
+        return (*found, *training_passes(*training))
 
     def derivatives(self, size: StageSize) -> float:
         """Return the features of real images and the loss's derivatives of all updates."""

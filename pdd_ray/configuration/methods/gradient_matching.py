@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pdd_ray.configuration.method import (
-    DOUBLE_BACKWARD,
-    FORWARD_BACKWARD,
+    TEST_BATCH,
     BankedSpec,
     PixelDomain,
     StageSize,
     problem_without_blocks,
 )
+from pdd_ray.configuration.passes import Pass, Unit, forward_passes, training_passes
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, check_strategy_field
 
 if TYPE_CHECKING:
     from pdd_ray.models.spec import NetworkSpec
+
+STATISTICS_IMAGES = 16
+"""Real images per class from which batch norm gets its statistics in DC."""
 
 
 class DcSpec(BankedSpec):
@@ -72,13 +75,27 @@ class DcSpec(BankedSpec):
         inner = 1 if images_per_class == 1 else max(2, round(500 / max(images_per_class, 10)))
         return self.outer_loop or outer, inner if self.inner_loop is None else self.inner_loop
 
-    def forward_passes(self, size: StageSize) -> float:
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
         """Return the passes of the image updates and of training the network between them."""
+        new, frozen = self.new_and_frozen(size)
         outer, inner = self.loops(size.images_per_class)
-        matched = FORWARD_BACKWARD * (self.real_batch_size + size.union_per_class)
-        update = matched + DOUBLE_BACKWARD * size.images_per_class
-        training = FORWARD_BACKWARD * (outer - 1) / outer * inner * size.union_per_class
-        return self.iterations * outer * size.classes * (update + training)
+        updates = self.iterations * outer
+        classes = updates * size.classes
+        found = [
+            Pass("network", 0.0, self.iterations),
+            Pass("dc_gradient", self.real_batch_size, classes),
+            Pass("dc_distance", new, classes),
+        ]
+        if frozen:
+            found.append(Pass("dc_gradient", frozen, classes))
+        if size.batch_norm:
+            found.append(Pass("test_batch", STATISTICS_IMAGES * size.classes, updates))
+        if self.augmentation != "none":
+            found.append(Pass("dsa_class", self.real_batch_size + new + frozen, classes))
+        images = (new + frozen) * size.classes
+        epochs = self.iterations * (outer - 1) * inner
+        training = training_passes(images, self.network_batch_size, epochs, self.augmentation)
+        return (*found, *(training if epochs else ()))
 
     def derivatives(self, size: StageSize) -> float:
         """Return the gradients of real images and the distances' derivatives of all updates."""
@@ -177,14 +194,47 @@ class IdcSpec(BankedSpec):
         """Return why features of ``model`` can't be matched."""
         return None if self.match == "gradient" else problem_without_blocks(self.name, model)
 
-    def forward_passes(self, size: StageSize) -> float:
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
         """Return the passes of the sweeps over the classes and of training on real images."""
-        new = size.images_per_class * self.multi_formation**2
-        real = FORWARD_BACKWARD * (self.real_batch_size + self.synthetic_batch_size)
-        synthetic = DOUBLE_BACKWARD * min(new, self.synthetic_batch_size)
-        sweep = size.classes * (real + synthetic)
-        training = FORWARD_BACKWARD * self.network_images
-        return self.iterations * self.inner_loop * (sweep + training)
+        new, frozen = self._subsampled(*self.new_and_frozen(size))
+        sweeps = self.iterations * self.inner_loop
+        classes = sweeps * size.classes
+        real: Unit = "idc_gradient" if self.match == "gradient" else "dm_embedding"
+        gradient: Unit = "idc_distance" if self.match == "gradient" else "dm_gradient"
+        found = [
+            Pass("network", 0.0, self.iterations),
+            Pass(real, self.real_batch_size, classes),
+            Pass(gradient, new, classes),
+        ]
+        if frozen:
+            found.append(Pass(real, frozen, classes))
+        if self.augmentation != "none":
+            found.append(Pass("idc_class", self.real_batch_size + new + frozen, classes))
+        steps = -(-self.network_images // self.network_batch_size)
+        trained = self.iterations * (self.inner_loop - 1)
+        found += self._training(steps * self.network_batch_size, trained) if steps else ()
+        if self.early_epochs:
+            found += self._training(size.train, self.early_epochs * self.iterations)
+        return tuple(found)
+
+    def _training(self, images: float, epochs: int) -> tuple[Pass, ...]:
+        """Return the passes of training a network on real images."""
+        return training_passes(
+            images,
+            self.network_batch_size,
+            epochs,
+            self.network_augmentation,
+            rule="idc",
+            cutmix=self.cutmix,
+        )
+
+    def _subsampled(self, new: float, frozen: float) -> tuple[float, float]:
+        """Return how many new and frozen images of a class are matched at once."""
+        limit = self.synthetic_batch_size
+        if new + frozen <= limit:
+            return new, frozen
+        kept = min(new, limit) if self.always_new else limit * new / (new + frozen)
+        return kept, limit - kept
 
     def derivatives(self, size: StageSize) -> float:
         """Return the gradients of real images and the distances' derivatives of all sweeps."""
@@ -217,6 +267,13 @@ class DreamSpec(IdcSpec):
     by f; or noise around gray."""
 
     code: ClassVar[str] = "pdd_ray.methods.dream:Dream"
+
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
+        """Return the passes of IDC, and those of clustering the real images of every class."""
+        times = self.iterations * (-(-self.inner_loop // self.interval)) * size.classes
+        members = size.train / size.classes
+        clustering = Pass("clustering", members * self.clusters, times)
+        return (*super().passes(size), *forward_passes(members, TEST_BATCH, times), clustering)
 
     @property
     def clusters(self) -> int:  # type: ignore[override]

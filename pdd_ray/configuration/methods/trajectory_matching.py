@@ -1,15 +1,21 @@
 """The configuration of matching training trajectories: MTT, with TESLA and DATM as settings."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Final, Literal
 
 from pydantic import Field, model_validator
 
-from pdd_ray.configuration.method import FORWARD_BACKWARD, Compile, DistillationSpec, StageSize
+from pdd_ray.configuration.method import TEST_BATCH, Compile, DistillationSpec, StageSize
+from pdd_ray.configuration.passes import Pass, Unit, forward_passes, mean_batch, training_passes
 from pdd_ray.configuration.recipes import RecipeName
 from pdd_ray.configuration.training import FULL_DSA, SyntheticTrainingSpec, check_strategy_field
 
-ADJOINT_STEP: Final = 12.0
-"""Roll-out (3), recomputation with graph (3) and double backward (6), in forward passes."""
+STEPS: Final[Mapping[str, Unit]] = {
+    "exact": "matching_step",
+    "tesla": "tesla_step",
+    "unrolled": "unrolled_step",
+}
+"""What an inner step and its part of the gradient cost, by the kind of the gradient."""
 
 
 class IterateSelectionSpec(SyntheticTrainingSpec):
@@ -121,12 +127,27 @@ class TrajectoryMatchingSpec(DistillationSpec):
             return 0
         return self.start_offset(stage) + self.trajectory_epochs
 
-    def forward_passes(self, size: StageSize) -> float:
+    def passes(self, size: StageSize) -> tuple[Pass, ...]:
         """Return the passes of the inner steps and of choosing the iterate."""
-        matching = self.iterations * self.inner_steps * self.images_at_once(size) * ADJOINT_STEP
-        candidates = self.iterations / self.selection.every + 1
-        training = (self.selection.epochs + 1) * size.union * FORWARD_BACKWARD
-        return matching + candidates * self.selection.networks * training
+        steps = self.iterations * self.inner_steps
+        union = size.union if self.conditioning else size.classes * size.images_per_class
+        images = mean_batch(union, self.images_at_once(size))
+        found = [Pass("matching_iteration", 0.0, self.iterations)]
+        found.append(Pass(STEPS[self.gradient], images, steps))
+        if self.augmentation != "none":
+            found.append(Pass("dsa_matching", images, steps))
+        chosen = self.selection
+        networks = (-(-self.iterations // chosen.every) + 1) * chosen.networks
+        epochs = chosen.epochs + (1 if chosen.schedule == "drop" else 0)
+        training = training_passes(
+            union,
+            chosen.batch_size,
+            epochs * networks,
+            chosen.augmentation,
+            chosen.augmentation_rule,
+            chosen.cutmix,
+        )
+        return (*found, *training, *forward_passes(size.validation, TEST_BATCH, networks))
 
     def derivatives(self, size: StageSize) -> float:
         """Return the gradients and adjoints of all inner steps; those of `unrolled` don't count."""

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.models.plan import GROUPS, Convolution, NetworkPlan, Norm, Shape, norm_parameters
+from pdd_ray.models.plan import (
+    GROUPS,
+    Convolution,
+    NetworkPlan,
+    Norm,
+    Shape,
+    map_values,
+    norm_parameters,
+)
 from pdd_ray.models.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -67,8 +75,13 @@ class ConvNetSpec(NetworkSpec):
                 height, width = height // 2, width // 2
             if height < 1 or width < 1:
                 raise ConfigError(_too_deep(self, shape, block))
+        pooled = convolutions if self.pooling != "none" else []
         return NetworkPlan(
-            tuple(convolutions), channels * height * width, norm_parameters(self.norm, convolutions)
+            tuple(convolutions),
+            channels * height * width,
+            norm_parameters(self.norm, convolutions),
+            poolings=len(pooled),
+            pooled=sum(map(map_values, pooled)),
         )
 
     def build(self, shape: Shape, num_classes: int) -> nn.Sequential:

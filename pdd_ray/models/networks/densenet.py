@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.models.plan import Convolution, NetworkPlan, Shape, too_small
+from pdd_ray.models.plan import Convolution, NetworkPlan, Shape, map_values, too_small
 from pdd_ray.models.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -42,10 +42,22 @@ class DenseNetSpec(NetworkSpec):
         if min(shape[1:]) < smallest:
             raise ConfigError(too_small("a DenseNet", shape, smallest))
         convolutions = tuple(_convolutions(shape))
+        transitions = [
+            item for item in convolutions if item.kernel == 1 and item.channels_out != BOTTLENECK
+        ]
         features = convolutions[-2].channels_in + GROWTH
         # a norm stands before each convolution but the first, and after the last dense block
         normalised = sum(item.channels_in for item in convolutions[1:]) + features
-        return NetworkPlan(convolutions, features, norm_parameters=2 * normalised)
+        last = convolutions[-1]
+        values = sum(item.channels_in * item.height * item.width for item in convolutions[1:])
+        return NetworkPlan(
+            convolutions,
+            features,
+            norm_parameters=2 * normalised,
+            poolings=len(DENSE_LAYERS),
+            pooled=sum(map(map_values, transitions)) + features * last.height * last.width,
+            normalised=values + features * last.height * last.width,
+        )
 
 
 def _convolutions(shape: Shape) -> Iterator[Convolution]:

@@ -13,7 +13,15 @@ from itertools import count, pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 from pdd_ray.core.errors import ConfigError
-from pdd_ray.models.plan import Convolution, NetworkPlan, Norm, Shape, norm_parameters, too_small
+from pdd_ray.models.plan import (
+    Convolution,
+    NetworkPlan,
+    Norm,
+    Shape,
+    map_values,
+    norm_parameters,
+    too_small,
+)
 from pdd_ray.models.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -92,11 +100,14 @@ class PlainSpec(NetworkSpec):
             raise ConfigError(too_small(f"network '{self.label}'", shape, smallest))
         convolutions, last = _walk(links, shape)
         sizes = (math.prod(last), *HIDDEN[self.name])
+        pooled = [item for item, link in zip(convolutions, links, strict=True) if link.pool]
         return NetworkPlan(
             tuple(convolutions),
             features=sizes[-1],
             norm_parameters=norm_parameters(self.normalisation, convolutions),
             hidden=tuple(pairwise(sizes)),
+            poolings=len(pooled),
+            pooled=sum(map(map_values, pooled)),
         )
 
     def build(self, shape: Shape, num_classes: int) -> nn.Sequential:

@@ -92,7 +92,14 @@ class ResNetSpec(NetworkSpec):
         _check(self, shape, last)
         values = 1 if head_of(self) != "flat" else last.height * last.width
         features = last.channels_out * values
-        return NetworkPlan(convolutions, features, norm_parameters(self.norm, convolutions))
+        pooled = last.channels_out * last.height * last.width if values == 1 else 0
+        return NetworkPlan(
+            convolutions,
+            features,
+            norm_parameters(self.norm, convolutions),
+            poolings=1 if pooled else 0,
+            pooled=pooled,
+        )
 
     def initialise(self, model: nn.Module, generator: torch.Generator) -> None:
         """Give ``model`` the first values of its family's authors, in place."""

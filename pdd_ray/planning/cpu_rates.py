@@ -1,0 +1,12 @@
+"""Seconds on a CPU core by quantity of work; written by benchmarks/costs.py --fit."""
+
+from typing import Final
+
+CPU_SECONDS: Final[dict[str, float]] = {
+    "operators": 2.56e-05,
+    "flops": 1e-11,
+    "products": 3.35e-10,
+    "normalisation": 1.48e-10,
+    "pooling": 5e-11,
+    "other": 5.59e-11,
+}
