@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from pdd_ray.core.errors import PddError
+from pdd_ray.models.average_pooling import AveragePool
+from pdd_ray.models.instance_norm import InstanceNorm
 from pdd_ray.models.resnet import BasicBlock
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ UNCHANGED: Final = (
     nn.LeakyReLU,
     nn.SiLU,
     nn.AvgPool2d,
+    AveragePool,
     nn.MaxPool2d,
     nn.AdaptiveAvgPool2d,
     nn.Identity,
@@ -172,6 +175,7 @@ _FORMS: Final[dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]]] = {
     nn.Conv2d: _Convolution,
     nn.Linear: _Linear,
     nn.GroupNorm: _GroupNorm,
+    InstanceNorm: _GroupNorm,
     nn.BatchNorm2d: _BatchNorm,
     nn.LayerNorm: _LayerNorm,
 }
