@@ -33,6 +33,13 @@ SWEEP_KEYS = {
 
 logger = logging.getLogger(__name__)
 
+_releases: list[Callable[[], None]] = []
+
+
+def when_short(release: Callable[[], None]) -> None:
+    """Have ``release`` called before a second attempt: it forgets what can be made again."""
+    _releases.append(release)
+
 
 def within_memory(work: Callable[[], None], call: StepCall, device: str) -> int:
     """Do ``work``, once more in parts if the memory is not enough; return how many parts.
@@ -110,6 +117,8 @@ def _attempt(work: Callable[[], None]) -> str | None:
 
 
 def _free(device: str) -> None:
+    for release in _releases:
+        release()
     gc.collect()
     if device == "cuda":
         sys.modules["torch"].cuda.empty_cache()

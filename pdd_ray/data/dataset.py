@@ -9,6 +9,7 @@ import torch
 
 from pdd_ray.core.artifact_files import DATASET
 from pdd_ray.core.errors import FormatError
+from pdd_ray.core.out_of_memory import when_short
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.kept import KeptSets
 from pdd_ray.data.pixels import load_pixel_transform
@@ -171,6 +172,7 @@ def load_dataset(folder: Path, device: str = "cpu", splits: Sequence[str] = SPLI
 
 
 KEPT = KeptSets()
+when_short(KEPT.forget)
 """What this process has read."""
 
 

@@ -60,6 +60,10 @@ class KeptSets:
             logger.info("prepared data kept in this process: %s", self._summary())
         return found
 
+    def forget(self) -> None:
+        """Keep none; who has one still has it."""
+        self._sets.clear()
+
     def nbytes(self) -> dict[str, int]:
         """Return the bytes of all images, labels and statistics that are kept, by device."""
         total: Counter[str] = Counter()

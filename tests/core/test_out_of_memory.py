@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pdd_ray.core import operations
+from pdd_ray.core import operations, out_of_memory
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.out_of_memory import PARTS, advice, is_out_of_memory, within_memory
 from pdd_ray.core.processes import prepared
@@ -49,11 +49,13 @@ def attempts(*errors: Exception | None):
 
 
 def test_the_second_attempt_is_in_parts_and_begins_with_what_is_freed(monkeypatch):
-    freed = []
+    freed, forgotten = [], []
+    monkeypatch.setattr(out_of_memory, "_releases", [lambda: forgotten.append(len(freed))])
     monkeypatch.setattr("torch.cuda.empty_cache", lambda: freed.append(prepared().parts))
     work, seen = attempts(torch.OutOfMemoryError("one"), None)
     assert within_memory(work, CALL, "cuda") == PARTS
     assert (seen, freed, prepared().parts) == ([1, PARTS], [1], 1)
+    assert forgotten == [0]  # before the cache is emptied
     work, seen = attempts(None)
     assert within_memory(work, CALL, "cuda") == 1
     assert (seen, len(freed)) == ([1], 1)

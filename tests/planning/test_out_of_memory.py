@@ -17,11 +17,12 @@ import pytest
 import torch
 
 from pdd_ray.core.errors import ResourceError
-from pdd_ray.core.out_of_memory import PARTS
+from pdd_ray.core.out_of_memory import PARTS, within_memory
 from pdd_ray.core.processes import prepared
 from pdd_ray.core.steps import execute
 from pdd_ray.core.store import Store
 from pdd_ray.core.tensors import load_tensors
+from pdd_ray.data.dataset import KEPT, load_dataset
 from tests.planning.test_device import CASES, DM, IDC, ON_THE_CPU, ONE, SWEEP, steps_of
 
 if TYPE_CHECKING:
@@ -140,6 +141,23 @@ def test_a_second_failure_names_the_settings_that_help(tmp_path: Path):
     assert failure is not None
     assert failure.message.startswith("out of memory (")
     assert prepared().parts == 1
+
+
+def test_data_that_are_kept_for_later_steps_are_forgotten_first(tmp_path: Path):
+    store = Store(tmp_path).open()
+    steps = [*steps_of({}, store)]
+    execute(first("data", steps).call, store)
+    load_dataset(store.folder(first("data", steps).key))
+    kept = KEPT.nbytes()["cpu"]
+
+    def work() -> None:
+        found.append(KEPT.nbytes().get("cpu", 0))
+        raise MemoryError
+
+    found: list[int] = []
+    with pytest.raises(ResourceError):
+        within_memory(work, first("expert", steps).call, "cpu")
+    assert found == [kept, 0]
 
 
 def test_batch_norm_can_not_be_split(tmp_path: Path):
