@@ -33,8 +33,8 @@ def plan_lines(prepared: PreparedRun, cpus: int | None = None) -> list[str]:
         *(_kinds(prepared) if prepared.missing else []),
         f"{len(prepared.steps)} steps ({_shared(prepared)}), {len(prepared.cached)} cached, "
         f"{len(prepared.missing)} steps to do",
-        *_what_it_takes(prepared, cpus),
         *_compiled(prepared.steps),
+        *_what_it_takes(prepared, cpus),
         *(f"{problem}; it is set aside and made again" for problem in prepared.damaged.values()),
     ]
 
