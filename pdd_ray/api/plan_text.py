@@ -33,8 +33,8 @@ def plan_lines(prepared: PreparedRun, machine: Machine = THIS_MACHINE) -> list[s
         *(_kinds(prepared, machine) if prepared.missing else []),
         f"{len(prepared.steps)} steps ({_shared(prepared)}), {len(prepared.cached)} cached, "
         f"{len(prepared.missing)} steps to do",
-        *_what_it_takes(prepared, machine),
         *_compiled(prepared.steps),
+        *_what_it_takes(prepared, machine),
         *(
             f"planned with what is published of a data set; to run it: {problem}"
             for problem in prepared.absent

@@ -37,7 +37,8 @@ def test_a_plan_counts_steps_by_kind(fresh: Path, cli: Callable[..., Ended]):
         ["evaluation", "3", "3"],
     ]
     assert lines[9] == "11 steps (1 more are shared), 0 cached, 11 steps to do"
-    assert "(speed: data, start, expert, stage, coreset, evaluation from a model)" in lines[10]
+    assert lines[10] == "torch.compile: 0 of 2 expert steps, 0 of 2 stage steps"
+    assert "(speed: data, start, expert, stage, coreset, evaluation from a model)" in lines[11]
 
 
 def test_a_plan_uses_speeds_that_were_measured(folder: Path, cli: Callable[..., Ended]):
@@ -57,6 +58,8 @@ def test_a_plan_as_json_lists_every_step(folder: Path, cli: Callable[..., Ended]
     assert (plan["cached"], plan["to_do"], len(plan["steps"])) == (11, 0, 11)
     assert plan["estimate"]["seconds"] == 0
     assert all(step["cached"] for step in plan["steps"])
+    compiled = {step["kind"] for step in plan["steps"] if step["compiled"] is False}
+    assert compiled == {"expert", "stage"}
     keys = [step["key"] for step in plan["steps"]]
     needed = [set(step["inputs"].values()) <= set(keys[:n]) for n, step in enumerate(plan["steps"])]
     assert all(needed)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,7 +164,9 @@ def test_mixed_number_formats_are_left_to_torch() -> None:
 
 
 @pytest.mark.slow
-def test_compiled_second_derivatives_are_the_eager_ones() -> None:
+def test_compiled_second_derivatives_are_the_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    torch.compiler.reset()
     network = FlatModel(create_model(ConvNetSpec(width=8, depth=2), (3, 8, 8), 3, generator(0)))
     source = torch.Generator().manual_seed(0)
     theta, adjoint = torch.randn(2, network.numel, generator=source, dtype=torch.float64) / 4
