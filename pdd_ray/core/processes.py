@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pdd_ray.core.errors import ResourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from pdd_ray.core.identities import Json
 
@@ -53,12 +54,14 @@ class ProcessSettings:
         device: ``cpu`` or ``cuda``.
         memory_share: Share of a GPU's memory that the process may take.
         numerics: How numbers are computed.
+        parts: Into how many parts batches are split, so that they need less memory.
     """
 
     threads: int = 1
     device: str = "cpu"
     memory_share: float = 1.0
     numerics: Numerics = Numerics()
+    parts: int = 1
 
 
 _prepared = [ProcessSettings()]
@@ -67,6 +70,17 @@ _prepared = [ProcessSettings()]
 def prepared() -> ProcessSettings:
     """Return what this process was prepared for last."""
     return _prepared[-1]
+
+
+@contextmanager
+def in_parts(parts: int) -> Iterator[None]:
+    """Let batches be split into ``parts`` parts while the context lasts."""
+    before = prepared()
+    _prepared[:] = [replace(before, parts=parts)]
+    try:
+        yield
+    finally:
+        _prepared[:] = [before]
 
 
 def prepare_process(settings: ProcessSettings) -> None:

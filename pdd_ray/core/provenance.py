@@ -24,10 +24,11 @@ CPU_INFORMATION = Path("/proc/cpuinfo")
 
 @dataclass(frozen=True)
 class Effort:
-    """What a step took: seconds on the clock, and of CPUs."""
+    """What a step took: seconds on the clock and of CPUs, with batches in so many parts."""
 
     seconds: float
     cpu_seconds: float
+    parts: int = 1
 
 
 class Stopwatch:
@@ -37,9 +38,9 @@ class Stopwatch:
         self._started = time.perf_counter()
         self._cpu_before = _cpu_seconds()
 
-    def effort(self) -> Effort:
-        """Return what was taken so far."""
-        return Effort(time.perf_counter() - self._started, _cpu_seconds() - self._cpu_before)
+    def effort(self, parts: int = 1) -> Effort:
+        """Return what was taken so far, with batches in so many parts."""
+        return Effort(time.perf_counter() - self._started, _cpu_seconds() - self._cpu_before, parts)
 
 
 def provenance(call: StepCall, settings: ProcessSettings, effort: Effort) -> dict[str, Json]:
@@ -63,6 +64,7 @@ def provenance(call: StepCall, settings: ProcessSettings, effort: Effort) -> dic
         "gpus": call.gpus,
         "device": device_facts(settings.device),
         "numerics": settings.numerics.to_json(),
+        "parts": effort.parts,
         "operations": call.operations,
         "seconds": round(effort.seconds, 3),
         "cpu_seconds": round(effort.cpu_seconds, 3),

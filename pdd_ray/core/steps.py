@@ -18,8 +18,10 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, Literal
 
 from pdd_ray.core.errors import DamagedArtifactError, PddError, ResourceError
+from pdd_ray.core.files import empty_folder
 from pdd_ray.core.identities import Json, digest
 from pdd_ray.core.memory import freed_memory_is_reused
+from pdd_ray.core.out_of_memory import within_memory
 from pdd_ray.core.processes import Numerics, ProcessSettings, prepare_process, prepared
 from pdd_ray.core.provenance import Effort, Stopwatch, provenance
 
@@ -329,10 +331,15 @@ def begin(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -
 def _run(call: StepCall, store: Store, output: Path, on_progress: OnProgress) -> Effort:
     context = begin(call, store, output, on_progress)
     function: Callable[[StepContext], None] = resolve_name(call.operation.function)
+
+    def work() -> None:
+        empty_folder(output)  # of what a first attempt has written
+        function(context)
+
     stopwatch = Stopwatch()
     with freed_memory_is_reused():
-        function(context)
-    return stopwatch.effort()
+        parts = within_memory(work, call, context.device)
+    return stopwatch.effort(parts)
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 Whatever is random is drawn on the CPU, in many small tensors; what training shows are many single
 numbers on the device. Copied one by one, each costs a launch and, from ordinary memory, a wait for
-all that the device still has to do. So they travel together: :func:`moved` to the device,
-:func:`fetched` back.
+all that the device still has to do. So they travel together: :func:`moved` and
+:func:`moved_network` to the device, :func:`fetched` back.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from torch import nn
+
     T = TypeVar("T")
+    Network = TypeVar("Network", bound=nn.Module)
 
 ALIGNMENT = 16
 """Bytes: every tensor of a packed copy begins at a multiple of it, as every type may."""
@@ -46,21 +49,28 @@ def moved(value: T, device: torch.device | str) -> T:
     return cast("T", _with_tensors(value, iter(_copied(found, device))))
 
 
+def moved_network(network: Network, device: torch.device | str) -> Network:
+    """Return ``network``, whose parameters and buffers are on ``device`` now, sent in one copy."""
+    if torch.device(device).type != "cpu":
+        network.load_state_dict(moved(network.state_dict(), device), assign=True)
+    return network
+
+
 def host_bytes(value: object) -> int:
     """Return the bytes of all tensors of the CPU in ``value``, which :func:`moved` would send."""
     return sum(tensor.numel() * tensor.element_size() for tensor in _host_tensors(value))
 
 
 def fetched(values: Sequence[Tensor | float]) -> list[float]:
-    """Return ``values``, tensors of no dimension or numbers, as numbers; waits once.
+    """Return ``values``, tensors of no dimension as numbers, numbers as they are; waits once.
 
-    Integers beyond 2^53 would be rounded.
+    Tensors of integers beyond 2^53 would be rounded.
     """
     tensors = [value.detach() for value in values if isinstance(value, Tensor)]
     if not tensors:
-        return [float(value) for value in values]
+        return [value for value in values if not isinstance(value, Tensor)]
     read = iter(torch.stack([tensor.to(torch.float64) for tensor in tensors]).tolist())
-    return [next(read) if isinstance(value, Tensor) else float(value) for value in values]
+    return [next(read) if isinstance(value, Tensor) else value for value in values]
 
 
 class FetchTimes:
@@ -70,18 +80,18 @@ class FetchTimes:
 
     Args:
         device: Where the values are.
-        seconds: Between two fetches.
+        seconds: Between two fetches; :data:`SECONDS_BETWEEN_FETCHES` by default.
         most: Values that may wait.
     """
 
     def __init__(
         self,
         device: torch.device | str,
-        seconds: float = SECONDS_BETWEEN_FETCHES,
+        seconds: float | None = None,
         most: int = MOST_WAITING,
     ) -> None:
         self._always = torch.device(device).type == "cpu"
-        self._seconds = seconds
+        self._seconds = SECONDS_BETWEEN_FETCHES if seconds is None else seconds
         self._most = most
         self._last = time.monotonic()
 

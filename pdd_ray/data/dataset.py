@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,6 +10,7 @@ import torch
 from pdd_ray.core.artifact_files import DATASET
 from pdd_ray.core.errors import FormatError
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.data.kept import KeptSets
 from pdd_ray.data.pixels import load_pixel_transform
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pdd_ray.data.pixels import PixelTransform
 
 SCHEMA = 1
+SPLITS = ("train", "validation", "test")
+HELD_OUT = ("validation", "test")
+"""The splits that evaluations use."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,12 +76,27 @@ class Dataset:
             name: getattr(self, name) for name in names if name.endswith(("_images", "_labels"))
         }
 
-    def to(self, device: str) -> Dataset:
-        """Return the data set with its images, labels and statistics on ``device``."""
-        moved = {name: tensor.to(device) for name, tensor in self.tensors().items()}
-        statistics = {name: value.to(device) for name, value in self.pixels.tensors().items()}
-        pixels = load_pixel_transform(self.pixels.name, statistics)
+    def to(self, device: str, splits: Sequence[str] = SPLITS) -> Dataset:
+        """Return the data set with images and labels of ``splits`` on ``device``.
+
+        Other splits stay where they are. The statistics of the pixels go with the train slice,
+        which they were fitted on: who does not use it does not use them either.
+        """
+        moved = {
+            name: tensor.to(device)
+            for name, tensor in self.tensors().items()
+            if name.startswith(tuple(splits))
+        }
+        pixels = self.pixels
+        if "train" in splits:
+            statistics = {name: value.to(device) for name, value in pixels.tensors().items()}
+            pixels = load_pixel_transform(pixels.name, statistics)
         return replace(self, pixels=pixels, **moved)  # type: ignore[arg-type]  # only tensors
+
+    def has_on(self, split: str, device: str) -> bool:
+        """Return whether the images of ``split`` are on ``device``, of whatever number."""
+        images: Tensor = getattr(self, f"{split}_images")
+        return images.device.type == torch.device(device).type
 
 
 def with_test_split_for_choices(dataset: Dataset) -> Dataset:
@@ -91,17 +109,25 @@ def with_test_split_for_choices(dataset: Dataset) -> Dataset:
     )
 
 
-def only_classes(dataset: Dataset, classes: Sequence[int]) -> Dataset:
-    """Return the images of ``classes``, numbered from 0 in their order."""
+def only_classes(
+    dataset: Dataset, classes: Sequence[int], splits: Sequence[str] = SPLITS
+) -> Dataset:
+    """Return the images of ``classes`` in ``splits``, numbered from 0 in their order.
+
+    Other splits are empty.
+    """
     positions = torch.full((dataset.num_classes,), -1, dtype=torch.int64)
     positions[torch.tensor(classes)] = torch.arange(len(classes))
     tensors = dataset.tensors()
     chosen: dict[str, Tensor] = {}
-    for split in ("train", "validation", "test"):
-        old = tensors[f"{split}_labels"]
+    for split in SPLITS:
+        images, old = tensors[f"{split}_images"], tensors[f"{split}_labels"]
+        if split not in splits:
+            images, old = images[:0], old[:0]
         labels = positions.to(old.device)[old]
-        chosen[f"{split}_images"] = tensors[f"{split}_images"][labels >= 0]
-        chosen[f"{split}_labels"] = labels[labels >= 0]
+        rows = (labels >= 0).nonzero().flatten()
+        chosen[f"{split}_images"] = images[rows]
+        chosen[f"{split}_labels"] = labels[rows]
     names = tuple(dataset.classes[label] for label in classes)
     return replace(dataset, classes=names, **chosen)  # type: ignore[arg-type]  # only tensors
 
@@ -119,11 +145,18 @@ def save_dataset(dataset: Dataset, folder: Path) -> None:
     save_tensors(folder / DATASET, {**dataset.tensors(), **statistics}, metadata)
 
 
-def load_dataset(folder: Path, device: str = "cpu") -> Dataset:
-    """Return the data set that :func:`save_dataset` wrote to ``folder``.
+def load_dataset(folder: Path, device: str = "cpu", splits: Sequence[str] = SPLITS) -> Dataset:
+    """Return the data set that :func:`save_dataset` wrote to ``folder``, ``splits`` on ``device``.
 
-    The last two read stay in memory, so that the next step of a reused worker finds them there;
-    everybody in a process gets the same tensors, which must not be changed.
+    The last two read stay in memory, so that the next step of a reused worker finds them there,
+    and the splits that were wanted on a device stay there; the log says how many bytes that are.
+    Everybody in a process gets the same tensors, which must not be changed.
+
+    Args:
+        folder: Of the artifact.
+        device: Where it is used.
+        splits: What is used, of ``train``, ``validation`` and ``test``: the rest may stay on the
+            CPU.
 
     Raises:
         FormatError: if there is none, or of another schema.
@@ -134,11 +167,14 @@ def load_dataset(folder: Path, device: str = "cpu") -> Dataset:
     except OSError as error:
         msg = f"{path} can't be read ({error.strerror}); it should hold a data set"
         raise FormatError(msg) from error
-    return _load(path, modified, device)
+    return KEPT.get((path, modified), lambda: _read(path), device, splits)
 
 
-@lru_cache(maxsize=2)
-def _load(path: Path, _modified: int, device: str) -> Dataset:
+KEPT = KeptSets()
+"""What this process has read."""
+
+
+def _read(path: Path) -> Dataset:
     tensors, metadata = load_tensors(path)
     if metadata.get("schema") != SCHEMA:
         msg = f"{path} has schema {metadata.get('schema')}, this version reads {SCHEMA}"
@@ -150,11 +186,10 @@ def _load(path: Path, _modified: int, device: str) -> Dataset:
         if name.startswith(prefix)
     }
     images = {name: value for name, value in tensors.items() if not name.startswith(prefix)}
-    dataset = Dataset(
+    return Dataset(
         **images,
         classes=tuple(metadata["classes"]),
         pixels=load_pixel_transform(metadata["preprocessing"], statistics),
         fingerprint=metadata["fingerprint"],
         source=metadata["source"],
     )
-    return dataset if device == "cpu" else dataset.to(device)

@@ -6,6 +6,8 @@ other methods, section 3.1. Stored images hold pixels in [0, 1]; decoding comes 
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,7 +28,7 @@ def decode(images: Tensor, factor: int) -> Tensor:
     padded = F.pad(images, (0, -width % factor, 0, -height % factor), value=PADDING)
     parts = padded.unflatten(3, (factor, -1)).unflatten(2, (factor, -1)).permute(2, 4, 0, 1, 3, 5)
     rows, cols = (
-        _enlargement(part, whole).to(images)
+        _enlargement_on(images.device, images.dtype, part, whole)
         for part, whole in zip(parts.shape[4:], (height, width), strict=True)
     )
     decoded: Tensor = rows @ parts.flatten(0, 2) @ cols.T
@@ -95,6 +97,12 @@ def mix_initial(images: Tensor, factor: int, count: int) -> Tensor:
     group = place_rows[:, None] * factor + place_cols
     mixed: Tensor = groups[group, :, :, rows[:, None], cols]  # [H, W, count, C]
     return mixed.permute(2, 3, 0, 1).contiguous()
+
+
+@lru_cache(maxsize=16)
+def _enlargement_on(device: torch.device, dtype: torch.dtype, part: int, whole: int) -> Tensor:
+    """Return what :func:`_enlargement` gives on a device; copying it there would be waited for."""
+    return _enlargement(part, whole).to(device, dtype)
 
 
 def _enlargement(part: int, whole: int) -> Tensor:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.core.seeding import generator
+from pdd_ray.core.transfers import fetched, moved
 from pdd_ray.methods.dm import SiameseDraws
 from pdd_ray.methods.drawn_networks import distill_by_draws, drawn_model, outcome_of
 from pdd_ray.methods.layer_features import LayerFeatures
@@ -29,7 +30,8 @@ from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.models.networks.convnet import ConvNetSpec
-from pdd_ray.training.loop import Sgd, TrainingState, accuracy, random_batches, train
+from pdd_ray.training.chunks import joined, parts_of, total
+from pdd_ray.training.loop import Sgd, TrainingState, correct_answers, random_batches, train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -233,7 +235,7 @@ class CafeMatcher:
         for group, d_part in zip(self._batches.groups(tasks), d_means, strict=True):
             batches = self._batches.of(group)
             variable = batches.variable
-            d_batch = functions.pull(theta, variable.images.detach(), variable.weights, d_part)
+            d_batch = functions.pulled(theta, variable.images.detach(), variable.weights, d_part)
             gradients += batches.gradients(d_batch)
         return gradients
 
@@ -252,6 +254,8 @@ def cafe_gradients(
         tasks: Those of all classes 0, 1, .., in this order.
         weights: Of the terms.
     """
+    labels = torch.cat([torch.full((len(task.real),), task.label) for task in tasks])
+    labels, tasks = moved((labels, tasks), theta.device)
     parts = matcher.means(theta, tasks)
     real = [torch.cat(means) for means in zip(*(part.real for part in parts), strict=True)]
     synthetic = [
@@ -259,8 +263,7 @@ def cafe_gradients(
         for means in zip(*(part.synthetic for part in parts), strict=True)
     ]
     last = torch.cat([part.last for part in parts])
-    labels = torch.cat([torch.full((len(task.real),), task.label) for task in tasks])
-    loss = cafe_loss(real, synthetic, last, labels.to(last.device), weights)
+    loss = cafe_loss(real, synthetic, last, labels, weights)
     d_means = torch.autograd.grad(loss.total, synthetic)
     sizes = [len(part.synthetic[0]) for part in parts]
     by_part = list(zip(*(d_mean.split(sizes) for d_mean in d_means), strict=True))
@@ -299,7 +302,7 @@ class _Stage:
         """Update the images with one network until its accuracy has settled."""
         network = TrainingState(drawn_model(self.inputs, state.draw))
         accuracies: list[float] = []
-        losses: list[float] = []
+        losses: list[Tensor] = []
         for update in range(self.spec.max_updates):
             losses.append(self._update(state, network, update))
             accuracies.append(self._query(network.model, state.draw, update, "updated"))
@@ -309,19 +312,19 @@ class _Stage:
             if update + 1 < self.spec.max_updates:
                 self._train(state, network, update)
         return {
-            "loss": sum(losses) / len(losses),
+            "loss": sum(fetched(losses)) / len(losses),
             "updates": len(losses),
             "network_epochs": network.epoch,
             "query_accuracy": accuracies[-1],
         }
 
-    def _update(self, state: DrawState, network: TrainingState, update: int) -> float:
+    def _update(self, state: DrawState, network: TrainingState, update: int) -> Tensor:
         tasks = self.draws.tasks(state.images, state.draw, update)
         theta = FlatModel(network.model).flatten(network.model)
         loss, gradients = cafe_gradients(self.matcher, theta, tasks, self.weights)
         rates = image_learning_rate(self.spec, state.draw) * self.stage_images.rates
         state.descend(self.stage_images.gathered(gradients), rates, self.spec.momentum)
-        return float(loss.total)
+        return loss.total
 
     def _train(self, state: DrawState, network: TrainingState, update: int) -> None:
         """Train on all images until the accuracy has varied enough.
@@ -353,23 +356,25 @@ class _Stage:
         """Return the mean over classes of the accuracy on random real images."""
         inputs = self.inputs
         dataset = inputs.dataset
-        total = 0.0
+        chosen = []
         for label in range(dataset.num_classes):
             source = generator(inputs.seed, "stage", inputs.stage, "query", *names, label)
-            chosen = self.draws.real.batch(label, self.spec.query_images, source)
-            images = dataset.train_images[chosen.to(dataset.train_images.device)]
-            truth = torch.full((len(chosen),), label, device=inputs.device)
-            total += accuracy(model, images.to(inputs.device), truth)
-        return total / dataset.num_classes
+            chosen.append(self.draws.real.batch(label, self.spec.query_images, source))
+        correct = []
+        for label, rows in enumerate(moved(chosen, inputs.device)):
+            truth = torch.full((len(rows),), label, device=inputs.device)
+            correct.append(correct_answers(model, dataset.train_images[rows], truth))
+        shares = [count / len(rows) for count, rows in zip(fetched(correct), chosen, strict=True)]
+        return sum(shares) / dataset.num_classes
 
 
 def _group_means(functions: _Functions, theta: Tensor, batches: GroupBatches) -> LayerMeans:
-    real, last = functions.means(theta, batches.real.images, batches.real.weights)
+    real, last = functions.summed(theta, batches.real.images, batches.real.weights)
     variable = batches.variable
-    synthetic, _ = functions.means(theta, variable.images.detach(), variable.weights)
+    synthetic, _ = functions.summed(theta, variable.images.detach(), variable.weights)
     constant = batches.constant
     if len(constant.images):
-        offset, _ = functions.means(theta, constant.images, constant.weights)
+        offset, _ = functions.summed(theta, constant.images, constant.weights)
         synthetic = tuple(a + b for a, b in zip(synthetic, offset, strict=True))
     return LayerMeans(real, synthetic, last)
 
@@ -382,8 +387,9 @@ class _Functions:
     the products of these sums with ``d_means`` with respect to the images.
     """
 
-    def __init__(self, layers: LayerFeatures, *, compile: bool) -> None:
+    def __init__(self, layers: LayerFeatures, *, together: bool, compile: bool) -> None:
         self._layers = FlatModel(layers)
+        self._together = together
         self.numel = self._layers.numel
         self.means = self._eager_means
         self.pull = self._eager_pull
@@ -392,6 +398,17 @@ class _Functions:
         if compile:
             self.means = compiled(self._means)
             self.pull = compiled(self._functional_pull)
+
+    def summed(self, theta: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensors, Tensor]:
+        """Return ``means``, of as many images at once as the memory holds."""
+        parts = parts_of(images, weights, together=self._together)
+        sums, last = zip(*(self.means(theta, *part) for part in parts), strict=True)
+        return total(sums), joined(last)
+
+    def pulled(self, theta: Tensor, images: Tensor, weights: Tensor, d_means: Tensors) -> Tensor:
+        """Return ``pull``, of as many images at once as the memory holds."""
+        parts = parts_of(images, weights, together=self._together)
+        return joined([self.pull(theta, batch, shares, d_means) for batch, shares in parts])
 
     def _means(self, theta: Tensor, images: Tensor, weights: Tensor) -> tuple[Tensors, Tensor]:
         # this network gives maps, where others give logits
@@ -428,4 +445,5 @@ class _Functions:
 def _functions(model: ConvNetSpec, shape: Shape, device: str, compile: bool) -> _Functions:
     # The classifier, and with it the number of classes, has no part in the features.
     network = create_model(model, shape, 1, torch.Generator()).to(device)
-    return _Functions(LayerFeatures(model, network), compile=compile)
+    layers = LayerFeatures(model, network)
+    return _Functions(layers, together=model.has_batch_norm, compile=compile)

@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+
+from pdd_ray.core.transfers import moved
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Sequence
 
     from pdd_ray.training.augmentation.rules import Augmentation
 
     ImagesAndWeights = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Subsample:
+    """Which rows of frozen images followed by prepared new ones are matched.
+
+    Attributes:
+        rows: Of both together, each at most once, int64 [k].
+        frozen: Those of frozen images, ascending, int64.
+        new: Those of new images, counted from the first new one, ascending, int64.
+    """
+
+    rows: Tensor
+    frozen: Tensor
+    new: Tensor
+
+    @classmethod
+    def of(cls, rows: Tensor, frozen: int) -> Subsample:
+        """Return the subsample ``rows``, on the CPU, of ``frozen`` images and new ones."""
+        ordered = rows.sort().values
+        first = int((ordered < frozen).sum())
+        return cls(rows, ordered[:first], ordered[first:] - frozen)
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +47,8 @@ class ClassTask:
 
     Attributes:
         label: The class.
-        real: Positions of its real batch in the train images, int64 [B].
+        real: Positions of its real batch in the train images, int64 [B], on the CPU or where the
+            train images are.
         images: What is optimised of this class, in the method's pixel domain, [n, C, H, W].
         augmentation: Of real, frozen and new images alike, so with one set of numbers for batches
             of any size.
@@ -33,7 +60,7 @@ class ClassTask:
     real: Tensor
     images: Tensor
     augmentation: Augmentation
-    subsample: Tensor | None = None
+    subsample: Tensor | Subsample | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +90,16 @@ class ClassImages:
         """(C, H, W) of all images."""
         return (self.real.shape[1], self.real.shape[2], self.real.shape[3])
 
+    def arrived(self, tasks: Sequence[ClassTask]) -> list[ClassTask]:
+        """Return ``tasks`` with all they hold on the device of the images, sent in one copy."""
+        ready = []
+        for task in tasks:
+            rows = task.subsample
+            if isinstance(rows, Tensor):
+                rows = Subsample.of(rows, len(self._frozen_rows(task.label)))
+            ready.append(replace(task, subsample=rows))
+        return moved(ready, self.real.device)
+
     def of(self, task: ClassTask) -> tuple[Tensor, Tensor, Tensor]:
         """Return the images of ``task`` as a leaf, its real batch and its frozen images.
 
@@ -70,8 +107,19 @@ class ClassImages:
         """
         images = task.images.detach().requires_grad_(True)
         real = self.real[task.real.to(self.real.device)].to(images)
-        frozen = self.frozen[self.frozen_labels == task.label].to(images)
+        frozen = self.frozen[self._frozen_rows(task.label)].to(images)
         return images, real, frozen
+
+    def _frozen_rows(self, label: int) -> Tensor:
+        """Return the positions of the frozen images of class ``label``, int64, on their device."""
+        present, nothing = self._frozen_by_class
+        return present.get(label, nothing)
+
+    @cached_property
+    def _frozen_by_class(self) -> tuple[dict[int, Tensor], Tensor]:
+        labels = self.frozen_labels.cpu()
+        rows = {label: (labels == label).nonzero().flatten() for label in labels.unique().tolist()}
+        return moved((rows, torch.empty(0, dtype=torch.int64)), self.frozen.device)
 
 
 def equal_weights(images: Tensor) -> Tensor:
@@ -80,7 +128,12 @@ def equal_weights(images: Tensor) -> Tensor:
 
 
 def union_parts(
-    frozen: Tensor, new: Tensor, subsample: Tensor | None, *, together: bool, fixed_sizes: bool
+    frozen: Tensor,
+    new: Tensor,
+    subsample: Tensor | Subsample | None,
+    *,
+    together: bool,
+    fixed_sizes: bool,
 ) -> tuple[ImagesAndWeights, ImagesAndWeights]:
     """Return the images that do not change and the others, each with their weights in the mean.
 
@@ -89,20 +142,29 @@ def union_parts(
     Args:
         frozen: Network-ready images of earlier stages, [F, C, H, W].
         new: Network-ready new images, [m, C, H, W].
-        subsample: Rows of both together that are kept, int64; None for all.
+        subsample: Rows of both together that are kept, int64, or these in order; None for all.
         together: Put all images into the second part, and leave dropped ones out of it: the
             images of a batch change what the network says of each other.
         fixed_sizes: Give dropped images a weight of zero instead of leaving them out, so that the
             sizes of both parts do not vary with the subsample.
     """
-    count = len(frozen) + len(new)
-    rows = torch.arange(count, device=new.device) if subsample is None else subsample.to(new.device)
+    if isinstance(subsample, Tensor):
+        subsample = Subsample.of(subsample, len(frozen))
     if together:
-        union = torch.cat([frozen, new])[rows]
+        union = torch.cat([frozen, new])
+        union = union if subsample is None else union[subsample.rows]
         return (frozen[:0], equal_weights(frozen[:0])), (union, equal_weights(union))
-    weights = new.new_zeros(count)
-    weights[rows] = 1 / len(rows)
-    parts = [(frozen, weights[: len(frozen)]), (new, weights[len(frozen) :])]
-    if subsample is not None and not fixed_sizes:
-        parts = [(images[kept > 0], kept[kept > 0]) for images, kept in parts]
-    return parts[0], parts[1]
+    if subsample is None:
+        share = 1 / (len(frozen) + len(new))
+        return _weighted(frozen, share), _weighted(new, share)
+    share = 1 / len(subsample.rows)
+    if not fixed_sizes:
+        kept = (frozen[subsample.frozen], new[subsample.new])
+        return _weighted(kept[0], share), _weighted(kept[1], share)
+    weights = new.new_zeros(len(frozen) + len(new))
+    weights[subsample.rows] = share
+    return (frozen, weights[: len(frozen)]), (new, weights[len(frozen) :])
+
+
+def _weighted(images: Tensor, weight: float) -> ImagesAndWeights:
+    return images, images.new_full((len(images),), weight)

@@ -11,8 +11,10 @@ import torch
 from pdd_ray.core.errors import NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.core.transfers import moved, moved_network
 from pdd_ray.methods.base import StageOutcome
 from pdd_ray.methods.trajectory_loss import momentum_update
+from pdd_ray.methods.waiting_values import WaitingValues
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.loop import PeriodicSave
@@ -72,7 +74,7 @@ class DrawState:
 def distill_by_draws(
     draws: int,
     first: Tensor,
-    use: Callable[[DrawState], Mapping[str, float]],
+    use: Callable[[DrawState], Mapping[str, Tensor | float]],
     inputs: StageInputs,
     partial: Partial,
     observer: Observer,
@@ -83,14 +85,16 @@ def distill_by_draws(
         draws: Number of networks.
         first: What is optimised, at the start.
         use: Updates ``state.images`` and ``state.momentum`` with the network number
-            ``state.draw``, and returns what is worth showing, ``loss`` among it. All it draws must
-            come from streams named by the draw, so that a stopped stage continues the same way.
+            ``state.draw``, and returns what is worth showing, ``loss`` among it: numbers, or
+            tensors [] that may wait on the device. All it draws must come from streams named by
+            the draw, so that a stopped stage continues the same way.
         inputs: The stage's inputs.
         partial: Where progress is saved.
         observer: Who is told.
 
     Raises:
-        NonFiniteLossError: if the loss is not finite, naming the network.
+        NonFiniteLossError: if the loss is not finite, naming the network; on a device it may be
+            found some networks later.
     """
     state = DrawState(first)
     path = partial.folder / PARTIAL_FILE
@@ -98,18 +102,18 @@ def distill_by_draws(
         state.load(path)
     save = PeriodicSave(lambda: state.save(path), partial.seconds_between_saves)
     picture = max(1, draws // PICTURES)
+    waiting = WaitingValues(inputs.device)
     while state.draw < draws:
-        values = use(state)
+        found = use(state)
         state.draw += 1
-        if not all(math.isfinite(value) for value in values.values()):
-            raise NonFiniteLossError(_diverged(state.draw, inputs.stage, values))
-        for name, value in values.items():
-            state.curves.setdefault(name, []).append(value)
-        observer.scalars(state.draw, values)
-        observer.progress(state.draw / draws, values)
-        if state.draw % picture == 0 or state.draw == draws:
-            observer.images(state.draw, state.images[-_new(inputs) :])
-        save()
+        waiting.add(state.draw, found)
+        shown = state.draw % picture == 0 or state.draw == draws
+        if waiting.due or save.due or shown:
+            values = _told(waiting, state, inputs.stage, observer)
+            observer.progress(state.draw / draws, values)
+            if shown:
+                observer.images(state.draw, state.images[-_new(inputs) :])
+            save()
     return state
 
 
@@ -134,24 +138,57 @@ def drawn_network(inputs: StageInputs, draw: int) -> Tensor:
 
     Every member of the bank is drawn once before any is drawn again.
     """
-    names = ("stage", inputs.stage, "network")
     if inputs.bank:
-        turn, position = divmod(draw, len(inputs.bank))
-        source = generator(inputs.seed, *names, "order", turn)
-        order = torch.randperm(len(inputs.bank), generator=source)
-        return inputs.bank[int(order[position])].to(inputs.device)
-    dataset = inputs.dataset
-    source = generator(inputs.seed, *names, draw)
-    model = create_model(inputs.model, dataset.shape, dataset.num_classes, source)
-    return FlatModel(model).flatten(model).to(inputs.device)
+        return moved(_member(inputs, draw), inputs.device)
+    model = _network(inputs, generator(inputs.seed, *_names(inputs), draw))
+    return moved(FlatModel(model).flatten(model), inputs.device)
 
 
 def drawn_model(inputs: StageInputs, draw: int) -> nn.Module:
     """Return network number ``draw`` as a module that can be trained, on the stage's device."""
+    if inputs.bank:
+        model = _network(inputs, torch.Generator())
+        FlatModel(model).load(model, _member(inputs, draw))
+    else:
+        model = _network(inputs, generator(inputs.seed, *_names(inputs), draw))
+    return moved_network(model, inputs.device)
+
+
+def _member(inputs: StageInputs, draw: int) -> Tensor:
+    """Return the member of the bank that is network number ``draw``, [P]."""
+    turn, position = divmod(draw, len(inputs.bank))
+    source = generator(inputs.seed, *_names(inputs), "order", turn)
+    order = torch.randperm(len(inputs.bank), generator=source)
+    return inputs.bank[int(order[position])]
+
+
+def _network(inputs: StageInputs, source: torch.Generator) -> nn.Module:
     dataset = inputs.dataset
-    model = create_model(inputs.model, dataset.shape, dataset.num_classes, torch.Generator())
-    FlatModel(model).load(model, drawn_network(inputs, draw))
-    return model.to(inputs.device)
+    return create_model(inputs.model, dataset.shape, dataset.num_classes, source)
+
+
+def _names(inputs: StageInputs) -> tuple[str | int, ...]:
+    """Return the name of the stream of networks."""
+    return ("stage", inputs.stage, "network")
+
+
+def _told(
+    waiting: WaitingValues, state: DrawState, stage: int, observer: Observer
+) -> dict[str, float]:
+    """Record what waits on the device and tell it to ``observer``; return the newest values.
+
+    Raises:
+        NonFiniteLossError: if a value is not finite, naming the network.
+    """
+    newest: dict[str, float] = {}
+    for draw, values in waiting.read():
+        if not all(math.isfinite(value) for value in values.values()):
+            raise NonFiniteLossError(_diverged(draw, stage, values))
+        for name, value in values.items():
+            state.curves.setdefault(name, []).append(value)
+        observer.scalars(draw, values)
+        newest = values
+    return newest
 
 
 def _new(inputs: StageInputs) -> int:

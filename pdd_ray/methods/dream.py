@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.core.seeding import generator
+from pdd_ray.core.transfers import moved
 from pdd_ray.methods.coresets.representative import representative
 from pdd_ray.methods.drawn_networks import drawn_network
 from pdd_ray.methods.idc import IdcStage, first_images, mixed
 from pdd_ray.methods.initial import class_members
 from pdd_ray.methods.layer_features import Embedding
+from pdd_ray.training.chunks import size_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -103,8 +105,9 @@ class RepresentativeBatches:
         """
         dataset = self._inputs.dataset
         parts = []
-        for positions in members.split(CHUNK):
-            images = dataset.train_images[positions.to(dataset.train_images.device)]
+        at_once = size_at_once(CHUNK, len(members))
+        for positions in moved(members, dataset.train_images.device).split(at_once):
+            images = dataset.train_images[positions]
             if self._spec.unnormalised_embedding:
                 images = dataset.pixels.inverse(images)
             parts.append(self._embedding(theta, images))
@@ -115,5 +118,6 @@ class RepresentativeBatches:
     ) -> Tensor:
         members = self._members[label]
         source = generator(self._inputs.seed, *self._names, *names, label)
-        features = self.features(theta, members)
-        return members[representative(features, count, source, per_cluster).cpu()]
+        # k-means runs on the CPU: what it needs goes there at once
+        features = self.features(theta, members).cpu()
+        return members[representative(features, count, source, per_cluster)]

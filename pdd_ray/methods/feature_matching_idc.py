@@ -14,6 +14,7 @@ import torch
 from pdd_ray.methods.class_matching import ClassImages, ClassMatch, equal_weights, union_parts
 from pdd_ray.methods.layer_features import Embedding
 from pdd_ray.models.compilation import compiled
+from pdd_ray.training.chunks import joined, parts_of, rest_of, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +69,9 @@ class FeatureMatcher:
         """
         device = str(theta.device)
         sums = _weighted_sums(self._model, self._images.shape, device, compile=self._compile)
-        return [self._match_class(sums, theta.detach(), task) for task in tasks]
+        return [
+            self._match_class(sums, theta.detach(), task) for task in self._images.arrived(tasks)
+        ]
 
     def _match_class(
         self, sums: Callable[[Tensor, Tensor, Tensor], Tensor], theta: Tensor, task: ClassTask
@@ -82,17 +85,31 @@ class FeatureMatcher:
             together=self._model.has_batch_norm,
             fixed_sizes=self._compile,
         )
-        with torch.no_grad():
-            target = sums(theta, augmented(real), equal_weights(real))
-            offset = torch.zeros_like(target)
-            if len(constant[0]):
-                offset = sums(theta, augmented(constant[0]), constant[1])
+
+        def in_parts(images: Tensor, weights: Tensor) -> list[tuple[Tensor, ...]]:
+            return parts_of(images, weights, together=self._model.has_batch_norm)
+
+        def constant_sums(parts: Sequence[tuple[Tensor, ...]]) -> list[Tensor]:
+            with torch.no_grad():
+                return [sums(theta, *part) for part in parts]
+
+        target = total(constant_sums(in_parts(augmented(real), equal_weights(real))))
+        offset = torch.zeros_like(target)
+        if len(constant[0]):
+            offset = total(constant_sums(in_parts(augmented(constant[0]), constant[1])))
         batch = augmented(variable[0])
-        leaf = batch.detach().requires_grad_(True)  # compiled code wants one
-        loss = squared_distance(offset + sums(theta, leaf, variable[1]), target)
-        (d_batch,) = torch.autograd.grad(loss, leaf)
-        (gradient,) = torch.autograd.grad(batch, images, d_batch)
-        return ClassMatch(loss.detach(), gradient)
+        parts = in_parts(batch.detach(), variable[1])
+        offsets = [offset]
+        if len(parts) > 1:  # for each part the others are constant
+            offsets = [offset + rest for rest in rest_of(constant_sums(parts))]
+        losses: list[Tensor] = []
+        gradients: list[Tensor] = []
+        for (part, weights), others in zip(parts, offsets, strict=True):
+            leaf = part.detach().requires_grad_(True)  # compiled code wants one
+            losses.append(squared_distance(others + sums(theta, leaf, weights), target))
+            gradients += torch.autograd.grad(losses[-1], leaf)
+        (gradient,) = torch.autograd.grad(batch, images, joined(gradients))
+        return ClassMatch(losses[0].detach(), gradient)
 
 
 @lru_cache

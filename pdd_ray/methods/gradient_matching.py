@@ -18,6 +18,7 @@ from pdd_ray.methods.class_matching import ClassImages, ClassMatch, equal_weight
 from pdd_ray.models.compilation import compiled
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
+from pdd_ray.training.chunks import parts_of, rest_of, total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +101,8 @@ class GradientMatcher:
             self._compile,
         )
         return [
-            self._match_class(functions, theta.detach(), task, statistics or {}) for task in tasks
+            self._match_class(functions, theta.detach(), task, statistics or {})
+            for task in self._images.arrived(tasks)
         ]
 
     def _match_class(
@@ -115,7 +117,7 @@ class GradientMatcher:
             return task.augmentation.apply(images), labels, weights
 
         images, real, frozen = self._images.of(task)
-        target = functions.gradient(theta, statistics, *batch_of(real, equal_weights(real)))
+        target = functions.summed(theta, statistics, *batch_of(real, equal_weights(real)))
         constant, variable = union_parts(
             frozen,
             self._prepare(images),
@@ -125,12 +127,12 @@ class GradientMatcher:
         )
         offset: Tensors = ()
         if len(constant[0]):
-            offset = functions.gradient(theta, statistics, *batch_of(*constant))
+            offset = functions.summed(theta, statistics, *batch_of(*constant))
             if not len(variable[0]):
                 loss = self._distance(offset, target)
                 return ClassMatch(loss, torch.zeros_like(task.images))
         batch, labels, weights = batch_of(*variable)
-        loss, d_batch = functions.distance(
+        loss, d_batch = functions.distance_of_parts(
             theta, statistics, batch.detach(), labels, weights, offset, target
         )
         (gradient,) = torch.autograd.grad(batch, images, d_batch)
@@ -166,6 +168,35 @@ class _Functions:
         if compile:
             self.gradient = compiled(self._functional_gradient)
             self.distance = compiled(self._functional_distance)
+
+    def summed(
+        self, theta: Tensor, statistics: Statistics, images: Tensor, labels: Tensor, weights: Tensor
+    ) -> Tensors:
+        """Return ``gradient``, of as many images at once as the memory holds."""
+        parts = parts_of(images, labels, weights, together=self.coupled)
+        return total([self.gradient(theta, statistics, *part) for part in parts])
+
+    def distance_of_parts(
+        self,
+        theta: Tensor,
+        statistics: Statistics,
+        images: Tensor,
+        labels: Tensor,
+        weights: Tensor,
+        offset: Tensors,
+        target: Tensors,
+    ) -> tuple[Tensor, Tensor]:
+        """Return ``distance``, of as many images at once; for each part the others are constant."""
+        parts = parts_of(images, labels, weights, together=self.coupled)
+        if len(parts) == 1:
+            return self.distance(theta, statistics, images, labels, weights, offset, target)
+        sums = [self.gradient(theta, statistics, *part) for part in parts]
+        rests = [total([rest, offset]) if offset else rest for rest in rest_of(sums)]
+        found = [
+            self.distance(theta, statistics, batch, classes, shares, rest, target)
+            for (batch, classes, shares), rest in zip(parts, rests, strict=True)
+        ]
+        return found[0][0], torch.cat([d_images for _, d_images in found])
 
     def _split(self, theta: Tensor, statistics: Statistics) -> tuple[Tensors, dict[str, Tensor]]:
         """Return the parameters that are looked at, and the rest of the network's state."""

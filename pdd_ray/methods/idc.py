@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from pdd_ray.methods.base import Observer, Partial, StageInputs, StageOutcome
     from pdd_ray.methods.drawn_networks import DrawState
     from pdd_ray.methods.shards import Matcher
+    from pdd_ray.methods.stage_images import StageImages
     from pdd_ray.training.loop import Batches, Loss
 
 
@@ -203,6 +204,7 @@ class IdcStage:
         size = inputs.dataset.shape[1]
         rate = spec.image_rate(inputs.images_per_class, size, inputs.stage)
         self._rates = rate * self.stage_images.rates
+        self._is_new = _which_are_new(self.stage_images, self.spec.factor)
         self._matcher = create_matcher(
             spec, inputs, self.stage_images.frozen, self.stage_images.frozen_labels
         )
@@ -218,7 +220,7 @@ class IdcStage:
         state.images = state.images.clamp(0, 1)
         return outcome_of(state, self.stage_images, self.inputs, self.spec.step_size)
 
-    def _use(self, state: DrawState) -> dict[str, float]:
+    def _use(self, state: DrawState) -> dict[str, Tensor]:
         """Make all updates with one network; return their mean loss over sweeps and classes."""
         state.images = state.images.clamp(0, 1)
         network = self._network(state.draw)
@@ -229,7 +231,7 @@ class IdcStage:
             # Nobody would see what the network learns after the last sweep.
             if self._real_training.steps and sweep + 1 < self.spec.inner_loop:
                 self._train(network, state.draw, sweep)
-        return {"loss": float(torch.stack(losses).mean())}
+        return {"loss": torch.stack(losses).mean()}
 
     def _network(self, draw: int) -> TrainingState:
         network = TrainingState(drawn_model(self.inputs, draw))
@@ -270,25 +272,37 @@ class IdcStage:
         return torch.stack([match.loss for match in matches]).mean()
 
     def _task(self, label: int, real: Tensor, images: Tensor, draw: int, sweep: int) -> ClassTask:
-        inputs, members = self.inputs, self.stage_images.members(label)
+        inputs = self.inputs
         source = generator(inputs.seed, "stage", inputs.stage, "match", draw, sweep, label)
         _, height, width = inputs.dataset.shape
-        frozen = int((self.stage_images.frozen_labels == label).sum())
-        is_new = (members >= len(self.stage_images.carried)).cpu().repeat(self.spec.factor**2)
         return ClassTask(
             label=label,
             real=real,
-            images=images[members],
+            images=images[self.stage_images.members(label)],
             augmentation=draw_augmentation(
                 "idc", self.spec.augmentation, 1, height, width, source, shared=True
             ),
             subsample=draw_subsample(
-                torch.cat([torch.zeros(frozen, dtype=torch.bool), is_new]),
+                self._is_new[label],
                 self.spec.synthetic_batch_size,
                 source,
                 new_first=self.spec.always_new,
             ),
         )
+
+
+def _which_are_new(stage_images: StageImages, factor: int) -> list[Tensor]:
+    """Return for each class which of its frozen and decoded images are new ones, bool, CPU."""
+    frozen = stage_images.frozen_labels.cpu()
+    return [
+        torch.cat(
+            [
+                torch.zeros(int((frozen == label).sum()), dtype=torch.bool),
+                (members >= len(stage_images.carried)).repeat(factor**2),
+            ]
+        )
+        for label, members in enumerate(stage_images.host_members)
+    ]
 
 
 def create_matcher(

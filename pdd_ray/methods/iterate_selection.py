@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.core.seeding import generator
+from pdd_ray.core.transfers import moved_network
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.loop import (
@@ -49,10 +50,10 @@ def validation_accuracy(
     total = 0.0
     for index, start in enumerate(inputs.held_out[: spec.networks]):
         names = ("stage", inputs.stage, "selection", index)
-        model = create_model(
-            inputs.model, dataset.shape, dataset.num_classes, generator(inputs.seed, *names)
-        ).to(inputs.device)
-        FlatModel(model).load(model, start.to(inputs.device))
+        source = generator(inputs.seed, *names)
+        model = create_model(inputs.model, dataset.shape, dataset.num_classes, source)
+        FlatModel(model).load(model, start)
+        model = moved_network(model, inputs.device)
         batches = recipe_batches(images, spec, inputs.seed, *names, "batches")
         train(TrainingState(model), images, targets, rates, batches, sgd_of(spec))
         total += accuracy(model, dataset.validation_images, dataset.validation_labels)

@@ -17,6 +17,7 @@ import torch
 
 from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.memory import freed_memory_is_reused
+from pdd_ray.core.out_of_memory import is_out_of_memory
 from pdd_ray.core.processes import ProcessSettings, prepare_process, prepared
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def sharded(matcher: Matcher[P], shards: int) -> Iterator[Matcher[P]]:
 
     Raises:
         ResourceError: from ``match``, if a process has died.
-        RuntimeError: from ``match``, with the text of an error in another process.
+        RuntimeError: from ``match``, with the text of an error in another process; an
+            OutOfMemoryError if that is what it was.
     """
     if shards == 1:
         yield matcher
@@ -134,6 +136,8 @@ class _Worker:
             raise self._death() from error
         if isinstance(answer, _Failure):
             msg = f"in a process of the class shards: {answer.text}"
+            if answer.out_of_memory:
+                raise torch.OutOfMemoryError(msg)
             raise RuntimeError(msg)
         matches: list[ClassMatch] = answer
         return matches
@@ -159,9 +163,10 @@ class _Worker:
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error in another process, with its traceback."""
+    """An error in another process: its traceback, or its own text if the memory was short."""
 
     text: str
+    out_of_memory: bool
 
 
 @contextmanager
@@ -199,8 +204,9 @@ def _serve(connection: Connection, settings: ProcessSettings) -> None:
             answer: list[ClassMatch] | _Failure
             try:
                 answer = matcher.match(theta, tasks, *args, **kwargs)
-            except Exception:  # noqa: BLE001 - the parent raises it
-                answer = _Failure(traceback.format_exc())
+            except Exception as error:  # noqa: BLE001 - the parent raises it
+                short = is_out_of_memory(error)
+                answer = _Failure(str(error) if short else traceback.format_exc(), short)
             connection.send_bytes(_packed(answer))
 
 

@@ -8,6 +8,7 @@ import torch
 
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.initial import class_members, random_members
+from pdd_ray.training.chunks import size_at_once
 from pdd_ray.training.trajectories import last_network
 
 if TYPE_CHECKING:
@@ -59,4 +60,5 @@ def soft_start(
 
 
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(batch) for batch in images.split(BATCH)]).cpu()
+    size = size_at_once(BATCH, len(images))
+    return torch.cat([network(batch) for batch in images.split(size)]).cpu()

@@ -46,8 +46,10 @@ def run(context: StepContext) -> None:
     """
     config = context.config
     spec = read_method(config["method"])
-    dataset = load_dataset(context.inputs["data"], context.device)
-    if config.get("chosen_on") == "test":
+    on_test = config.get("chosen_on") == "test"
+    splits = ("train", "test" if on_test else "validation")
+    dataset = load_dataset(context.inputs["data"], context.device, splits)
+    if on_test:
         dataset = with_test_split_for_choices(dataset)
     window_facts: dict[str, float] = {}
     if "window" in config:

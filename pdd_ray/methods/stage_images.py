@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pdd_ray.core.transfers import moved
 from pdd_ray.methods.initial import class_major_labels
 
 if TYPE_CHECKING:
@@ -61,9 +62,15 @@ class StageImages:
         return whole
 
     @cached_property
+    def host_members(self) -> list[Tensor]:
+        """What :meth:`members` gives for every class, on the CPU."""
+        labels = self.labels.cpu()
+        classes = int(labels.max()) + 1  # a stage has images of every class
+        return [(labels == label).nonzero().flatten() for label in range(classes)]
+
+    @cached_property
     def _members(self) -> list[Tensor]:
-        classes = int(self.labels.max()) + 1  # a stage has images of every class
-        return [(self.labels == label).nonzero().flatten() for label in range(classes)]
+        return moved(self.host_members, self.labels.device)
 
 
 def stage_images_of(inputs: StageInputs, spec: DistillationSpec) -> StageImages:

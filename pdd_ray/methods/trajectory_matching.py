@@ -16,6 +16,7 @@ import torch
 from pdd_ray.core.errors import ConfigError, NonFiniteLossError
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.core.transfers import moved
 from pdd_ray.methods.base import Candidate, StageOutcome
 from pdd_ray.methods.initial import class_major_labels, first_images
 from pdd_ray.methods.iterate_selection import validation_accuracy
@@ -30,6 +31,7 @@ from pdd_ray.methods.trajectory_loss import (
     matching_gradient,
     momentum_update,
 )
+from pdd_ray.methods.waiting_values import WaitingValues
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
 from pdd_ray.training.loop import PeriodicSave
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
     from pdd_ray.models.registry import ModelSpec
 
 PARTIAL_FILE = "trajectory_matching.safetensors"
-CURVES = ("loss", "step_size", "student_loss")
 
 
 @dataclass
@@ -147,23 +148,32 @@ class TrajectoryMatching:
         if path.exists():
             state.load(path)
         save = PeriodicSave(lambda: state.save(path), partial.seconds_between_saves)
+        waiting = WaitingValues(inputs.device)
         while True:
             if self._is_candidate(state.iteration):
                 stage.consider(state, observer)
             if state.iteration == self.spec.iterations:
                 break
-            stage.update(state)
-            self._observe(state, observer)
-            save()
+            values = stage.update(state)
+            waiting.add(state.iteration, values)
+            if waiting.due or save.due or self._is_candidate(state.iteration):
+                self._tell(stage, state, waiting, observer)
+                save()
         return stage.outcome(state)
 
     def _is_candidate(self, iteration: int) -> bool:
         return iteration % self.spec.selection.every == 0 or iteration == self.spec.iterations
 
-    def _observe(self, state: MatchingState, observer: Observer) -> None:
-        latest = {name: state.curves[name][-1] for name in CURVES}
-        observer.scalars(state.iteration, latest)
-        observer.progress(state.iteration / self.spec.iterations, latest)
+    def _tell(
+        self, stage: _Stage, state: MatchingState, waiting: WaitingValues, observer: Observer
+    ) -> None:
+        """Record what waits on the device, if it is finite, and tell it to ``observer``."""
+        values: dict[str, float] = {}
+        for iteration, values in waiting.read():
+            state.record(**values)
+            stage.check_finite(iteration, **values)
+            observer.scalars(iteration, values)
+        observer.progress(state.iteration / self.spec.iterations, values)
 
     def _check(self, inputs: StageInputs) -> None:
         needed = self.spec.start_offset(inputs.stage) + self.spec.trajectory_epochs + 1
@@ -202,6 +212,8 @@ class _Stage:
         self.new_labels = class_major_labels(dataset.num_classes, inputs.images_per_class)
         self.labels = torch.cat([self.stage_images.frozen_labels, self.stage_images.labels])
         self.frozen = self.stage_images.frozen if len(self.stage_images.frozen) else None
+        frozen_soft = inputs.previous.soft_labels[: len(self.stage_images.frozen)]
+        self.frozen_soft = frozen_soft.to(inputs.device)
         self.functions = _inner_functions(
             inputs.model, dataset.shape, dataset.num_classes, inputs.device, spec.compile
         )
@@ -227,10 +239,15 @@ class _Stage:
             soft_labels=soft,
         )
 
-    def update(self, state: MatchingState) -> None:
-        """Make one update of the images and of the step size."""
+    def update(self, state: MatchingState) -> dict[str, Tensor]:
+        """Make one update of the images and of the step size; return what curves show, [] each.
+
+        All that is random or read from a file goes to the device in one copy, and nothing is read
+        from it.
+        """
         source = generator(self.inputs.seed, *self.names, "iteration", state.iteration)
-        segment = self._segment(state.iteration, source)
+        with self._naming(state.iteration + 1):
+            segment = self._segment(state.iteration, source)
         batch_size = self.spec.batch_size or len(self.new_labels)
         height, width = state.images.shape[-2:]
         steps = inner_steps(
@@ -241,6 +258,7 @@ class _Stage:
             (height, width),
             source,
         )
+        segment, steps = moved((segment, steps), self.inputs.device)
         with self._naming(state.iteration + 1):
             result = matching_gradient(
                 self.functions,
@@ -250,15 +268,13 @@ class _Stage:
                 steps,
                 self.spec.gradient,
             )
-        if self.spec.skip_above is None or float(result.loss) <= self.spec.skip_above:
-            self._apply(state, result)
+        self._apply(state, result)
         state.iteration += 1
-        state.record(
-            loss=float(result.loss),
-            step_size=float(state.step_size),
-            student_loss=float(result.step_losses[-1]),
-        )
-        self._check_finite(state)
+        return {
+            "loss": result.loss,
+            "step_size": state.step_size,
+            "student_loss": result.step_losses[-1],
+        }
 
     def consider(self, state: MatchingState, observer: Observer) -> None:
         """Evaluate the current iterate, and keep it if it is the best one so far."""
@@ -309,18 +325,23 @@ class _Stage:
         low, high = self.spec.start_epochs(iteration)
         offset = low + self.spec.start_offset(self.inputs.stage)
         epoch = offset + int(torch.randint(high - low, (), generator=source))
-        start, target = expert.snapshots(epoch, epoch + self.spec.expert_epochs)
-        return Segment(start.to(self.inputs.device), target.to(self.inputs.device))
+        segment = Segment(*expert.snapshots(epoch, epoch + self.spec.expert_epochs))
+        segment.distance()  # raises here, on the CPU, if it is not positive
+        return segment
 
     def _targets(self, state: MatchingState) -> Tensor:
         """Return the labels of frozen and optimised images: classes, or logits if they are soft."""
         if state.soft_labels is None:
             return self.labels
-        previous = self.inputs.previous.soft_labels.to(state.soft_labels)
-        return torch.cat([previous[: len(self.stage_images.frozen)], state.soft_labels])
+        return torch.cat([self.frozen_soft, state.soft_labels])
 
     def _apply(self, state: MatchingState, result: MatchingGradient) -> None:
+        """Make the step of all optimisers, unless the loss is above the limit.
+
+        That is decided on the device: an update that is skipped leaves everything as it was.
+        """
         spec = self.spec
+        kept = None if spec.skip_above is None else result.loss <= spec.skip_above
         steps: dict[str, tuple[Tensor, float | Tensor, float]] = {
             "images": (
                 result.images,
@@ -335,10 +356,13 @@ class _Stage:
             steps["soft_labels"] = (gradient, rates, spec.label_momentum)
         values = state.optimised()
         for name, (gradient, rate, momentum) in steps.items():
-            value, state.momentum[name] = momentum_update(
-                values[name], gradient, state.momentum.get(name), rate, momentum
-            )
+            before = state.momentum.get(name)
+            value, buffer = momentum_update(values[name], gradient, before, rate, momentum)
+            if kept is not None:
+                value = torch.where(kept, value, values[name])
+                buffer = buffer.where(kept, torch.zeros_like(buffer) if before is None else before)
             setattr(state, name, value)
+            state.momentum[name] = buffer
 
     @contextmanager
     def _naming(self, iteration: int) -> Iterator[None]:
@@ -349,11 +373,14 @@ class _Stage:
             msg = f"in iteration {iteration} of stage {self.inputs.stage} {error}"
             raise NonFiniteLossError(msg) from error
 
-    def _check_finite(self, state: MatchingState) -> None:
-        loss, step_size = state.curves["loss"][-1], state.curves["step_size"][-1]
+    def check_finite(
+        self, iteration: int, loss: float, step_size: float, student_loss: float
+    ) -> None:
+        """Raise NonFiniteLossError if the update number ``iteration`` diverged."""
+        del student_loss
         if not (math.isfinite(loss) and math.isfinite(step_size) and step_size > 0):
             msg = (
-                f"distillation diverged in iteration {state.iteration} of stage "
+                f"distillation diverged in iteration {iteration} of stage "
                 f"{self.inputs.stage}: loss {loss:.4g}, step size {step_size:.4g}; lower "
                 "image_learning_rate, step_size_learning_rate or inner_steps"
             )

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 BATCH = 256
 
 
+def mixes_images(model: nn.Module) -> bool:
+    """Return whether ``model`` has batch norm that computes with the statistics of a batch."""
+    norms = (each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm))
+    return any(norm.training or norm.running_mean is None for norm in norms)
+
+
 @torch.no_grad()
 def set_statistics(model: nn.Module, images: Tensor, batch: int = BATCH) -> None:
     """Set the running means and variances of ``model`` to those that ``images`` give, in place.

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from pdd_ray.models.batch_norm import mixes_images
+
 
 class FlatModel:
     """``network(parameters, images)`` gives logits, twice differentiable in both arguments.
@@ -36,6 +38,11 @@ class FlatModel:
         if self._has_buffers:
             state.update(_copies(self._model, parameters.dtype))
         return cast("Tensor", functional_call(self._model, state, (images,)))
+
+    @property
+    def mixes_images(self) -> bool:
+        """Whether the images of a batch change each other's logits."""
+        return mixes_images(self._model)
 
     def unflatten(self, parameters: Tensor) -> dict[str, Tensor]:
         """Return the parameters by name, as views of ``parameters`` [P]."""

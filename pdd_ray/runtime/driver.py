@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from pdd_ray.core.errors import DamagedArtifactError, ResourceError
+from pdd_ray.core.out_of_memory import advice
 from pdd_ray.runtime.attempts import Attempts
 from pdd_ray.runtime.scheduler import UNFINISHED, RunState, Scheduler
 from pdd_ray.runtime.worker import StepOutcome, read_progress
@@ -142,10 +143,11 @@ class Driver:
         elif self._attempts.crashed(key):
             self.put_back(key, f"its worker died ({reason})")
         else:
+            helps = advice(self.scheduler.steps[key].call, "cpu")
             self._fail(
                 key,
                 f"its worker died {self._attempts.crashes(key)} times ({reason}); often the "
-                "memory was not enough: give it more, or run fewer steps at once",
+                f"memory was not enough: {helps}",
             )
 
     def _damaged(self, key: str, outcome: StepOutcome) -> None:

@@ -259,6 +259,26 @@ class DistillationContract(MethodContract):
         assert torch.equal(resumed.images, whole.images)
         assert resumed.curves == whole.curves
 
+    @pytest.mark.slow
+    def test_a_stage_interrupted_on_a_device_continues_to_the_bytes_of_the_cpu(
+        self, trajectories: list[Trajectory], tmp_path: Path
+    ) -> None:
+        """What is saved from a device and taken there again is what the CPU has."""
+        if not self.iterates:
+            pytest.skip("it has nothing to continue")
+        spec = self.spec()
+        inputs = second_stage(spec, trajectories, tmp_path)
+        whole = distil(spec, inputs, tmp_path / "whole")
+        with fake_device():
+            moved = replace(inputs, dataset=inputs.dataset.to(DEVICE), device=DEVICE)
+            with pytest.raises(InterruptionError):
+                distil(spec, moved, tmp_path / "part", Interrupting(after=2))
+            assert list((tmp_path / "part").iterdir())
+            resumed = distil(spec, moved, tmp_path / "part")
+        assert torch.equal(resumed.images, whole.images)
+        assert resumed.step_size == whole.step_size
+        assert resumed.curves == whole.curves
+
     @pytest.mark.usefixtures("last_iterate")
     def test_earlier_images_matter_under_conditioning_only(
         self, trajectories: list[Trajectory], tmp_path: Path

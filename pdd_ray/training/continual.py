@@ -16,7 +16,8 @@ from pdd_ray.configuration.training import SyntheticTrainingSpec
 from pdd_ray.core.artifact_files import RESULT, TRAINED_NETWORK
 from pdd_ray.core.files import write_json
 from pdd_ray.core.seeding import generator
-from pdd_ray.data.dataset import load_dataset, only_classes
+from pdd_ray.core.transfers import moved_network
+from pdd_ray.data.dataset import HELD_OUT, load_dataset, only_classes
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.registry import read_network
@@ -51,10 +52,11 @@ def run(context: StepContext) -> None:
     phase = config["phase"]
     order = [label for classes in config["classes"] for label in classes]
     seen = order[: phase * len(config["classes"][0])]
-    dataset = only_classes(load_dataset(context.inputs["data"], context.device), seen)
+    whole = load_dataset(context.inputs["data"], context.device, HELD_OUT)
+    dataset = only_classes(whole, seen, HELD_OUT)
     sets = [load_synthetic_set(context.inputs[f"memory.{k}"]) for k in range(1, phase + 1)]
     outputs = len(order) if spec.protocol == "A" else len(seen)
-    state = TrainingState(_network(context, dataset.shape, outputs).to(context.device))
+    state = TrainingState(_network(context, dataset.shape, outputs))
     loss_of: Loss = mean_cross_entropy
     if "previous" in context.inputs:
         teacher = _continued(context, state, dataset.shape, outputs - len(sets[-1].classes))
@@ -137,11 +139,12 @@ def distilling_loss(teacher: nn.Module, temperature: float, weight: float) -> Lo
 
 
 def _network(context: StepContext, shape: tuple[int, int, int], outputs: int) -> nn.Module:
-    """Return a fresh network; every phase draws its own weights."""
+    """Return a fresh network on the device; every phase draws its own weights."""
     config = context.config
     spec = read_network(config["model"])
     names = ("continual", config["network"], "start", config["phase"])
-    return create_model(spec, shape, outputs, generator(config["seed"], *names))
+    model = create_model(spec, shape, outputs, generator(config["seed"], *names))
+    return moved_network(model, context.device)
 
 
 def _continued(
@@ -151,7 +154,7 @@ def _continued(
 
     The rows of its head for the ``known`` classes are copied; those of new classes stay fresh.
     """
-    former = TrainingState(_network(context, shape, known).to(context.device))
+    former = TrainingState(_network(context, shape, known))
     former.load(context.inputs["previous"] / TRAINED_NETWORK)
     head = _head(state.model)
     weight, bias = head.weight.detach().clone(), head.bias.detach().clone()

@@ -28,7 +28,7 @@ class EpochLosses:
 
     def __init__(self, device: torch.device) -> None:
         self._times = FetchTimes(device)
-        self._waiting: list[tuple[int, Tensor, Sequence[int]]] = []
+        self._waiting: list[tuple[int, Sequence[Tensor], Sequence[int]]] = []
         self._last_read = math.nan
 
     def add(self, epoch: int, losses: Sequence[Tensor], sizes: Sequence[int]) -> None:
@@ -37,7 +37,7 @@ class EpochLosses:
         Raises:
             NonFiniteLossError: if it was time to read them; see :meth:`read`.
         """
-        self._waiting.append((epoch, torch.stack(list(losses)), sizes))
+        self._waiting.append((epoch, losses, sizes))
         if self._times.due(len(self._waiting)):
             self.read()
 
@@ -50,7 +50,7 @@ class EpochLosses:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        values = iter(torch.cat([losses for _, losses, _ in waiting]).tolist())
+        values = iter(torch.stack([loss for _, losses, _ in waiting for loss in losses]).tolist())
         self._times.fetched()
         for epoch, _, sizes in waiting:
             total = sum(next(values) * size for size in sizes)

@@ -16,7 +16,8 @@ from pdd_ray.configuration.training import FullDataSpec, SyntheticTrainingSpec
 from pdd_ray.core.artifact_files import RESULT, TRAINED_NETWORK, TRAINING_CURVE
 from pdd_ray.core.files import write_json
 from pdd_ray.core.seeding import generator
-from pdd_ray.data.dataset import load_dataset
+from pdd_ray.core.transfers import moved_network
+from pdd_ray.data.dataset import HELD_OUT, load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.registry import read_network
@@ -68,7 +69,7 @@ def run_full_several(contexts: Sequence[StepContext]) -> None:
 def _evaluated(context: StepContext) -> Generator[Request]:
     config = context.config
     training = SyntheticTrainingSpec.model_validate(config["training"])
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, HELD_OUT)
     union = load_synthetic_set(context.inputs["stage"])
     chosen = union if config["subset"] == "union" else union.only(union.stages)
     images, labels = chosen.images.to(context.device), chosen.targets.to(context.device)
@@ -107,7 +108,7 @@ def _first_state(context: StepContext, dataset: Dataset) -> TrainingState:
     spec = read_network(config["model"])
     source = generator(config["seed"], "evaluation", config["network"], "start")
     model = create_model(spec, dataset.shape, dataset.num_classes, source)
-    state = TrainingState(model.to(context.device))
+    state = TrainingState(moved_network(model, context.device))
     if "previous" in context.inputs:
         state.load(context.inputs["previous"] / TRAINED_NETWORK)
         if not config["carry_momentum"]:

@@ -10,6 +10,7 @@ from pdd_ray.core.artifact_files import FEATURES
 from pdd_ray.core.tensors import load_tensors, save_tensors
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.models.registry import read_network
+from pdd_ray.training.chunks import size_at_once
 from pdd_ray.training.trajectories import last_network, open_trajectory
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def run(context: StepContext) -> None:
 
     Inputs: ``data``, ``expert``.
     """
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, ["train"])
     trajectory = open_trajectory(context.inputs["expert"])
     spec = read_network(context.config["model"])
     model = last_network(trajectory, spec, dataset.train_images, dataset.num_classes)
@@ -40,7 +41,8 @@ def run(context: StepContext) -> None:
 @torch.no_grad()
 def embedded(images: Tensor, embedding: nn.Module, batch_size: int = BATCH) -> Tensor:
     """Return the features [N, D] of ``images`` [N, C, H, W], ``batch_size`` of them at once."""
-    return torch.cat([embedding(batch) for batch in images.split(batch_size)])
+    size = size_at_once(batch_size, len(images))
+    return torch.cat([embedding(batch) for batch in images.split(size)])
 
 
 def load_features(folder: Path) -> Tensor:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pdd_ray.configuration.training import ExpertSpec, SyntheticTrainingSpec
+from pdd_ray.core.transfers import moved_network
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.data.synthetic_set import load_synthetic_set
 from pdd_ray.models.compiled import compiled_loss
@@ -92,7 +93,7 @@ def _start_made(context: StepContext) -> Generator[Request]:
 def _expert_made(context: StepContext) -> Generator[Request]:
     config = context.config
     spec = ExpertSpec.model_validate(config["expert"])
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, ["train"])
     if "scores" in context.inputs:
         dataset, _ = images_in_window(dataset, context.inputs["scores"], config["window"])
     model = _start(context, dataset.shape, dataset.num_classes)
@@ -176,4 +177,4 @@ def _start(context: StepContext, shape: tuple[int, int, int], num_classes: int) 
     model = random_start(spec, shape, num_classes, config["seed"], config["chain"])
     if "start" in context.inputs:
         FlatModel(model).load(model, load_parameters(context.inputs["start"]))
-    return model.to(context.device)
+    return moved_network(model, context.device)

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.core.transfers import moved
 from pdd_ray.training.ahead import epochs_on
 from pdd_ray.training.augmentation.cutmix import CutMix, draw_cutmix
 from pdd_ray.training.augmentation.rules import Augmentation, draw_augmentation
+from pdd_ray.training.chunks import backward, size_at_once
 from pdd_ray.training.epoch_losses import EpochLosses
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ Batches = Callable[[int], Iterable[Batch]]
 """Gives the batches of an epoch (0-based)."""
 
 Loss = Callable[[nn.Module, Tensor, Tensor], Tensor]
-"""Gives the loss [] of a network on images [b, C, H, W] and targets: classes [b], or
+"""Gives the mean loss [] of a network on images [b, C, H, W] and targets: classes [b], or
 probabilities [b, classes]."""
 
 
@@ -83,9 +85,9 @@ class TrainingState:
         """Take over the state that :meth:`save` wrote to ``path``; return what was recorded."""
         tensors, metadata = load_tensors(path)
         device = next(self.model.parameters()).device
-        self.model.load_state_dict(_below("model.", tensors))
-        buffers = sorted(_below("buffer.", tensors).items())
-        self.buffers = [buffer.to(device) for _, buffer in buffers] or None
+        state, buffers = moved((_below("model.", tensors), _below("buffer.", tensors)), device)
+        self.model.load_state_dict(state)
+        self.buffers = [buffers[name] for name in sorted(buffers)] or None
         self.epoch = int(metadata["epoch"])
         return _below("recorded.", tensors)
 
@@ -238,11 +240,9 @@ def _train_epoch(
     losses, sizes = [], []
     for batch in steps:
         inputs, targets = _step_of(batch, images, labels, model)
-        loss = loss_of(model, inputs, targets)
         optimiser.zero_grad()
-        loss.backward()
+        losses.append(backward(loss_of, model, inputs, targets))
         optimiser.step()
-        losses.append(loss.detach())
         sizes.append(len(batch.indices))
     return losses, sizes
 
@@ -266,16 +266,22 @@ def _step_of(
     return batch.cutmix.apply(inputs), ratio * targets + (1 - ratio) * partners
 
 
-@torch.no_grad()
 def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return the share of ``images`` [N, C, H, W] that ``model`` in eval mode gets right."""
+    return int(correct_answers(model, images, labels)) / len(labels)
+
+
+@torch.no_grad()
+def correct_answers(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Return how many of ``images`` ``model`` in eval mode gets right, int64 [], on its device."""
     was_training = model.training
     model.eval()
     correct = torch.zeros((), dtype=torch.int64, device=images.device)
-    for batch, truth in zip(images.split(TEST_BATCH), labels.split(TEST_BATCH), strict=True):
+    size = size_at_once(TEST_BATCH, len(images))
+    for batch, truth in zip(images.split(size), labels.split(size), strict=True):
         correct += (model(batch).argmax(dim=1) == truth).sum()
     model.train(was_training)
-    return int(correct) / len(labels)
+    return correct
 
 
 class PeriodicSave:

@@ -20,6 +20,7 @@ from pdd_ray.core.artifact_files import SCORE_SHARES, SCORES
 from pdd_ray.core.files import write_json
 from pdd_ray.core.seeding import generator
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.core.transfers import moved_network
 from pdd_ray.data.dataset import load_dataset
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.registry import read_network
@@ -54,7 +55,7 @@ def run(context: StepContext) -> None:
     Inputs: ``data``.
     """
     spec = ForgettingSpec.model_validate(context.config["forgetting"])
-    dataset = load_dataset(context.inputs["data"], context.device)
+    dataset = load_dataset(context.inputs["data"], context.device, ["train"])
     total = torch.zeros(len(dataset.train_labels))
     for run_number in range(spec.runs):
         total += _scores_of_run(context, spec, dataset, run_number)
@@ -121,7 +122,7 @@ def _scores_of_run(
     seed = context.config["seed"]
     source = generator(seed, *names, "start")
     model = create_model(model_spec, dataset.shape, dataset.num_classes, source)
-    model = model.to(context.device)
+    model = moved_network(model, context.device)
     images, labels = dataset.train_images, dataset.train_labels
     presentations = _Presentations(
         len(labels), random_batches(images, spec.batch_size, spec.augmentation, seed, *names)
@@ -177,7 +178,10 @@ class _Presentations:
         if self._right:
             sizes = [len(part) for part in self._right]
             for right in torch.cat(self._right).cpu().split(sizes):
-                self._counter.observe(self._shown.popleft(), right)
+                shown = self._shown.popleft()
+                self._counter.observe(shown[: len(right)], right)
+                if len(right) < len(shown):  # the batch came in parts
+                    self._shown.appendleft(shown[len(right) :])
             self._right.clear()
 
     def after_epoch(self, epoch: int) -> None:

@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from pdd_ray.core.artifact_files import PARAMETERS, TRAJECTORY
 from pdd_ray.core.tensors import load_tensors, save_tensors
+from pdd_ray.core.transfers import moved_network
 from pdd_ray.models.batch_norm import set_statistics
 from pdd_ray.models.factory import create_model
 from pdd_ray.models.flat import FlatModel
@@ -77,7 +78,7 @@ def last_network(
     model = create_model(spec, (channels, height, width), num_classes, torch.Generator())
     last = trajectory.length - 1
     FlatModel(model).load(model, trajectory.snapshots(last, last)[0])
-    model = model.to(images.device)
+    model = moved_network(model, images.device)
     set_statistics(model, images)
     return model.eval()
 

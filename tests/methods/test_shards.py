@@ -14,6 +14,13 @@ from pdd_ray.configuration.methods.distribution_matching import DmSpec
 from pdd_ray.configuration.methods.gradient_matching import DcSpec, DreamSpec, IdcSpec
 from pdd_ray.configuration.training import FULL_DSA
 from pdd_ray.core.errors import ResourceError
+from pdd_ray.core.processes import (
+    Numerics,
+    ProcessSettings,
+    in_parts,
+    prepare_process,
+    prepared,
+)
 from pdd_ray.core.seeding import generator
 from pdd_ray.methods.base import Partial
 from pdd_ray.methods.class_matching import ClassMatch, ClassTask
@@ -65,6 +72,17 @@ class Failing:
         if any(task.label == 2 for task in tasks):
             msg = "class 2 is too much"
             raise ValueError(msg)
+        return [ClassMatch(theta.sum(), task.images) for task in tasks]
+
+
+class Short:
+    """A matcher whose memory is short for class 2 unless batches come in 4 deterministic parts."""
+
+    def match(self, theta, tasks):
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        if any(task.label == 2 for task in tasks) and not (prepared().parts == 4 and deterministic):
+            msg = "CUDA out of memory. Tried to allocate 2.00 GiB"
+            raise torch.OutOfMemoryError(msg)
         return [ClassMatch(theta.sum(), task.images) for task in tasks]
 
 
@@ -284,6 +302,21 @@ def test_an_error_in_a_process_is_raised_with_its_traceback():
         # what the others answered is not taken for the next update's
         with pytest.raises(ResourceError):
             spread.match(torch.ones(1), tasks_of(2))
+
+
+@pytest.mark.slow
+def test_processes_have_the_settings_of_their_parent_and_say_if_their_memory_is_short():
+    theta, tasks, before = torch.ones(1), tasks_of(3), prepared()
+    message = "in a process of the class shards: CUDA out of memory"
+    settings = ProcessSettings(torch.get_num_threads(), numerics=Numerics(deterministic=True))
+    try:
+        prepare_process(settings)
+        with sharded(Short(), 2) as spread, pytest.raises(torch.OutOfMemoryError, match=message):
+            spread.match(theta, tasks)
+        with in_parts(4), sharded(Short(), 2) as spread:
+            assert len(spread.match(theta, tasks)) == 3
+    finally:
+        prepare_process(before)
 
 
 @pytest.mark.slow

@@ -181,6 +181,7 @@ def test_a_step_that_dies_without_progress_is_given_up(store: Store, recorder: R
     assert recorder.of("started").count("dying") == 3
     assert recorder.of("retried") == ["dying", "dying"]
     assert report.failed[step.key].startswith("its worker died 3 times")
+    assert "run fewer steps at once: resources." in report.failed[step.key]
     assert len(report.done) == 1
     failure = store.failure(step.key)
     assert failure is not None
