@@ -61,6 +61,7 @@ class GroupedNetworks(nn.Module):
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         super().__init__()
+        _check_untied(models[0])
         self.count = len(models)
         self.outputs = cast("nn.Linear", list(models[0].children())[-1]).out_features
         self.body = cast("nn.Sequential", _grouped(models))
@@ -191,9 +192,17 @@ def _grouped(modules: Sequence[nn.Module]) -> nn.Module:
         }
         return whole
     if type(first) in UNCHANGED:
+        _check(first)
         return first
     msg = f"no grouped form is known of {type(first).__name__}"
     raise UngroupableError(msg)
+
+
+def _check_untied(model: nn.Module) -> None:
+    """Refuse layers that share a parameter: each would get its own."""
+    if len(list(model.named_parameters(remove_duplicate=False))) > len(list(model.parameters())):
+        msg = "no grouped form is known of layers that share parameters"
+        raise UngroupableError(msg)
 
 
 def _check(layer: nn.Module) -> None:
@@ -203,6 +212,8 @@ def _check(layer: nn.Module) -> None:
         known = layer.groups == 1 and layer.padding_mode == "zeros"
     elif isinstance(layer, nn.BatchNorm2d):
         known = layer.track_running_stats and layer.affine and layer.momentum is not None
+    elif isinstance(layer, nn.Flatten):
+        known = (layer.start_dim, layer.end_dim) == (1, -1)
     elif isinstance(layer, nn.LayerNorm):
         known = layer.elementwise_affine and len(layer.normalized_shape) == 3
     if not known:
