@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pdd_ray.core.errors import PddError
+from pdd_ray.models.layers import ACTIVATIONS, NORMS, POOLINGS
 from pdd_ray.models.resnet import BasicBlock
 
 if TYPE_CHECKING:
@@ -25,16 +26,14 @@ if TYPE_CHECKING:
 CONTAINERS: Final = (nn.Sequential, BasicBlock)
 """Modules that treat every channel alike, given that what they are made of does."""
 UNCHANGED: Final = (
-    nn.ReLU,
-    nn.Sigmoid,
-    nn.LeakyReLU,
-    nn.SiLU,
+    *(type(make()) for make in (*ACTIVATIONS.values(), *POOLINGS.values())),
     nn.AvgPool2d,
     nn.MaxPool2d,
     nn.AdaptiveAvgPool2d,
     nn.Identity,
     nn.Flatten,
 )
+"""Modules that treat every channel alike, or all that is one after the other."""
 
 
 class UngroupableError(PddError):
@@ -173,6 +172,7 @@ _FORMS: Final[dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]]] = {
     nn.Conv2d: _Convolution,
     nn.Linear: _Linear,
     nn.GroupNorm: _GroupNorm,
+    type(NORMS["instance"](1, 1, 1)): _GroupNorm,
     nn.BatchNorm2d: _BatchNorm,
     nn.LayerNorm: _LayerNorm,
 }
