@@ -196,7 +196,7 @@ class StagePlanner:
             config,
             inputs,
             self.costs.expert(epochs),
-            group=self.grouping.expert(),
+            group=self.grouping.expert(identity),
         )
 
     def step(
