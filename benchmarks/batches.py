@@ -1,4 +1,4 @@
-"""Small steps on Ray, in batches and singly: steps per second, CPU time of driver and workers.
+"""Small steps on Ray, in batches and singly: CPU time of driver and workers, and processes.
 
 Run ``python benchmarks/batches.py`` (2 minutes). Steps do nothing, or what an evaluation of some
 0.1 s does. The kinds in turn, on one Ray with two CPUs; with ``--gpu`` the steps hold a logical
@@ -38,7 +38,7 @@ def work(context: StepContext) -> None:
     values = torch.ones(64, 64)
     while time.thread_time() < end:
         values = (values @ values).tanh()
-    (context.output / "empty").touch()
+    (context.output / "process").write_text(str(os.getpid()), encoding="utf-8")
 
 
 def steps(count: int, seconds: float, gpus: float) -> list[Step]:
@@ -56,15 +56,15 @@ def steps(count: int, seconds: float, gpus: float) -> list[Step]:
     ]
 
 
-def measure(kind: str, todo: list[Step]) -> tuple[float, float, float]:
-    """Return wall seconds, CPU seconds of this process and of the machine's workers."""
+def measure(kind: str, todo: list[Step]) -> tuple[float, float, int]:
+    """Return CPU seconds of this process and of its workers that live, and how many there were."""
     with tempfile.TemporaryDirectory() as folder, _kind(kind):
         store = Store(folder).open()
-        wall, driver, workers = time.perf_counter(), time.process_time(), _cpu_of_workers()
+        driver, workers = time.process_time(), _cpu_of_workers()
         report = runtime.run_on_ray(todo, store, RunOptions(), NoDisplay())
         assert report.complete, report
-        ended = time.perf_counter() - wall
-        return ended, time.process_time() - driver, _cpu_of_workers() - workers
+        used = time.process_time() - driver, _cpu_of_workers() - workers
+        return *used, len({path.read_text() for path in store.root.glob("artifacts/*/*/process")})
 
 
 @contextlib.contextmanager
@@ -77,7 +77,7 @@ def _kind(kind: str) -> Iterator[None]:
 
 
 def _cpu_of_workers() -> float:
-    """Return the CPU seconds of all processes below this one, of those that have ended too."""
+    """Return the CPU seconds of all processes below this one."""
     ticks = 0
     below = {os.getpid()}
     stats = []
@@ -108,19 +108,21 @@ def main() -> None:
     todo = steps(options.steps, options.seconds, 1.0 if options.gpu else 0.0)
     for kind in KINDS:
         measure(kind, todo[:8])
-    found: dict[str, list[tuple[float, float, float]]] = {kind: [] for kind in KINDS}
+    found: dict[str, list[tuple[float, float, int]]] = {kind: [] for kind in KINDS}
     for _ in range(options.rounds):
         for kind in KINDS:
             found[kind].append(measure(kind, todo))
     ray.shutdown()
     print(f"{options.steps} steps of {options.seconds} s, gpu: {options.gpu}; medians (range)")
     for kind, values in found.items():
-        wall, driver, workers = zip(*values, strict=True)
+        driver, workers, processes = zip(*values, strict=True)
+        named = [("driver CPU s", driver)]
+        if not options.gpu:  # workers end with their tasks there, and take their times along
+            named.append(("workers CPU s", workers))
         cells = [
-            f"{name} {statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})"
-            for name, v in (("wall s", wall), ("driver CPU s", driver), ("workers CPU s", workers))
+            f"{name} {statistics.median(v):.2f} ({min(v):.2f} to {max(v):.2f})" for name, v in named
         ]
-        print(f"{kind:>11}: {'; '.join(cells)}", flush=True)
+        print(f"{kind:>11}: {'; '.join(cells)}; {max(processes)} processes", flush=True)
 
 
 if __name__ == "__main__":

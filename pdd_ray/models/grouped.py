@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pdd_ray.core.errors import PddError
-from pdd_ray.models.average_pooling import AveragePool
-from pdd_ray.models.instance_norm import InstanceNorm
+from pdd_ray.models.layers import ACTIVATIONS, NORMS, POOLINGS
 from pdd_ray.models.resnet import BasicBlock
 
 if TYPE_CHECKING:
@@ -27,17 +26,14 @@ if TYPE_CHECKING:
 CONTAINERS: Final = (nn.Sequential, BasicBlock)
 """Modules that treat every channel alike, given that what they are made of does."""
 UNCHANGED: Final = (
-    nn.ReLU,
-    nn.Sigmoid,
-    nn.LeakyReLU,
-    nn.SiLU,
+    *(type(make()) for make in (*ACTIVATIONS.values(), *POOLINGS.values())),
     nn.AvgPool2d,
-    AveragePool,
     nn.MaxPool2d,
     nn.AdaptiveAvgPool2d,
     nn.Identity,
     nn.Flatten,
 )
+"""Modules that treat every channel alike, or all that is one after the other."""
 
 
 class UngroupableError(PddError):
@@ -64,6 +60,7 @@ class GroupedNetworks(nn.Module):
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         super().__init__()
+        _check_untied(models[0])
         self.count = len(models)
         self.outputs = cast("nn.Linear", list(models[0].children())[-1]).out_features
         self.body = cast("nn.Sequential", _grouped(models))
@@ -175,7 +172,7 @@ _FORMS: Final[dict[type[nn.Module], Callable[[Sequence[Any]], nn.Module]]] = {
     nn.Conv2d: _Convolution,
     nn.Linear: _Linear,
     nn.GroupNorm: _GroupNorm,
-    InstanceNorm: _GroupNorm,
+    type(NORMS["instance"](1, 1, 1)): _GroupNorm,
     nn.BatchNorm2d: _BatchNorm,
     nn.LayerNorm: _LayerNorm,
 }
@@ -195,9 +192,17 @@ def _grouped(modules: Sequence[nn.Module]) -> nn.Module:
         }
         return whole
     if type(first) in UNCHANGED:
+        _check(first)
         return first
     msg = f"no grouped form is known of {type(first).__name__}"
     raise UngroupableError(msg)
+
+
+def _check_untied(model: nn.Module) -> None:
+    """Refuse layers that share a parameter: each would get its own."""
+    if len(list(model.named_parameters(remove_duplicate=False))) > len(list(model.parameters())):
+        msg = "no grouped form is known of layers that share parameters"
+        raise UngroupableError(msg)
 
 
 def _check(layer: nn.Module) -> None:
@@ -207,6 +212,8 @@ def _check(layer: nn.Module) -> None:
         known = layer.groups == 1 and layer.padding_mode == "zeros"
     elif isinstance(layer, nn.BatchNorm2d):
         known = layer.track_running_stats and layer.affine and layer.momentum is not None
+    elif isinstance(layer, nn.Flatten):
+        known = (layer.start_dim, layer.end_dim) == (1, -1)
     elif isinstance(layer, nn.LayerNorm):
         known = layer.elementwise_affine and len(layer.normalized_shape) == 3
     if not known:

@@ -14,13 +14,18 @@ from pdd_ray.models.cost import forward_operations
 from pdd_ray.planning.compiling import TRAINING_STEP
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pdd_ray.configuration.experiment import ExperimentSpec, ResourcesSpec
+    from pdd_ray.core.identities import Json
     from pdd_ray.models.plan import Shape
     from pdd_ray.models.registry import ModelSpec
 
 LAUNCH_BOUND_OPERATIONS = 1e10
 """Operations that a GPU does while a training step is launched: some 100 launches of 10 us each, at
 10 TFLOP/s, which convolutions in float32 reach on a GPU of 2020 and later."""
+PLAIN = {"compile": False, "precision": "float32", "channels_last": False}
+"""How experts are trained that can be trained at once; others are computed in ways of their own."""
 MOST_NETWORKS = 8
 """Trained at once where nothing else is asked for: what is kept in memory grows with them."""
 
@@ -60,13 +65,11 @@ class Grouping:
         self._classes = classes
         self._size = lru_cache(maxsize=None)(self._uncached_size)
 
-    def expert(self, *, compiled: bool) -> int:
-        """Return how many experts of a stage are trained at once."""
-        experts = self._spec.experts
-        plain = experts.precision == "float32" and not experts.channels_last
-        if compiled or not plain:
-            return 1  # those are ways of computing a network alone
-        return self._size("expert", self._spec.model, experts.batch_size)
+    def expert(self, identity: Mapping[str, Json]) -> int:
+        """Return how many experts of a stage are trained at once, by how each is trained."""
+        if any(identity.get(name, usual) != usual for name, usual in PLAIN.items()):
+            return 1
+        return self._size("expert", self._spec.model, self._spec.experts.batch_size)
 
     def start(self, stage: int) -> int:
         """Return how many transitions to ``stage`` are trained at once."""

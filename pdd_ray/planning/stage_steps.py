@@ -190,12 +190,12 @@ class StagePlanner:
         if stage > 1 and not transition and not window:
             return self.expert(1, chain)
         epochs = expert_epochs(self.spec.experts.epochs, method, stage)
-        compiled = self.expert_is_compiled(epochs)
+        expert = {**self._training, "compile": self.expert_is_compiled(epochs)}
         inputs = {"data": self.data()}
         if transition:
             inputs["start"] = self.start(stage, chain)
         config: dict[str, Json] = {
-            "expert": {**self._training, "compile": compiled},
+            "expert": expert,
             "epochs": epochs,
             "model": self._model,
             "seed": self.experiment.seed,
@@ -211,7 +211,7 @@ class StagePlanner:
             config,
             inputs,
             self.expert_cost(epochs),
-            group=self.grouping.expert(compiled=compiled),
+            group=self.grouping.expert(expert),
         )
 
     @cached_property

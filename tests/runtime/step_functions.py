@@ -14,6 +14,8 @@ from pdd_ray.core.files import write_text
 from pdd_ray.core.seeding import derive_seed
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pdd_ray.core.steps import StepContext
 
 LONGEST_WAIT = 60.0
@@ -22,6 +24,16 @@ LONGEST_WAIT = 60.0
 
 def empty(context: StepContext) -> None:
     (context.output / "name.txt").write_text(context.label)
+
+
+def at_once(contexts: Sequence[StepContext]) -> None:
+    """Write how many steps are done at once."""
+    for context in contexts:
+        (context.output / "name.txt").write_text(f"{len(contexts)} at once")
+
+
+def dying_at_once(_contexts: Sequence[StepContext]) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def draws(context: StepContext) -> None:

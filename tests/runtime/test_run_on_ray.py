@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pdd_ray.core.errors import ResourceError
-from pdd_ray.core.steps import Resources, run_serially
+from pdd_ray.core.operations import Operation
+from pdd_ray.core.steps import Resources, Step, run_serially
 from pdd_ray.core.store import Store
 from pdd_ray.runtime.run import NoDisplay, RunOptions, run_on_ray
 from tests.ray_cluster import ROOT
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pdd_ray.core.steps import Step
     from pdd_ray.runtime.interface import Display, RunOutcome
 
 pytestmark = pytest.mark.ray
@@ -172,8 +172,42 @@ def test_small_steps_share_workers_that_hold_gpus(store: Store, folder: Path):
     ]
     assert run(steps, store, NoDisplay()).complete
     traces = [path.read_text().split() for path in folder.iterdir()]
-    assert len({process for _, _, process, _ in traces}) <= 4
+    assert len({process for _, _, process, _ in traces}) == 2
     assert {gpus for *_, gpus in traces} == {"[0]", "[1]"}
+
+
+def alike(function: str) -> list[Step]:
+    """Return steps of which two may be done at once, on a device that only has a name."""
+    operation = Operation(
+        "expert",
+        "tests.runtime.step_functions:empty",
+        together=f"tests.runtime.step_functions:{function}",
+        differs=("number",),
+    )
+    resources = Resources(cpus=1, gpus=0.75, group=2)
+    return [
+        Step(operation, {"number": n}, label=f"{function} {n}", resources=resources, device="gpu")
+        for n in range(4)
+    ]
+
+
+@pytest.mark.slow
+def test_alike_steps_are_done_at_once_and_end_one_by_one(store: Store, recorder: Recorder):
+    steps = alike("at_once")
+    assert run(steps, store, recorder).complete
+    assert sorted(recorder.of("finished")) == [step.label for step in steps]
+    for step in steps:
+        assert (store.folder(step.key) / "name.txt").read_text() == "2 at once"
+        assert store.manifest(step.key)["together"] == 2
+
+
+@pytest.mark.slow
+def test_steps_that_die_at_once_are_tried_again_alone(store: Store, recorder: Recorder):
+    steps = alike("dying_at_once")
+    assert run(steps, store, recorder).complete
+    assert sorted(recorder.of("retried")) == [step.label for step in steps]
+    for step in steps:
+        assert (store.folder(step.key) / "name.txt").read_text() == step.label
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from torch import nn
 
 from pdd_ray.configuration.strategies import RULES
 from pdd_ray.core.errors import NonFiniteLossError
@@ -154,6 +155,13 @@ def test_a_module_without_a_grouped_form_is_refused():
     models = [create_model(spec, (3, 32, 32), 4, generator(0, n)) for n in range(2)]
     with pytest.raises(UngroupableError, match="no grouped form is known of DenseLayer"):
         GroupedNetworks(models)
+
+
+def test_layers_that_share_parameters_are_refused():
+    layer = nn.Linear(4, 4)
+    tied = [nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(4, 2)) for _ in range(2)]
+    with pytest.raises(UngroupableError, match="share parameters"):
+        GroupedNetworks(tied)
 
 
 def test_a_loss_that_is_not_finite_in_one_network_ends_the_training():
