@@ -16,7 +16,7 @@ from pdd_ray.core.identities import canonical_json
 from pdd_ray.core.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from pdd_analysis.statistics import Replicate
     from pdd_ray.core.identities import Json
@@ -66,6 +66,8 @@ RESULTS = (
     "cost_seconds",
 )
 """Fields of a record that its evaluation gives; tables can't be laid out by them."""
+
+_IDENTIFYING = (*SETTINGS, "seed", "network", "key")
 
 SCALAR_FIELDS = tuple(field.name for field in fields(Record) if field.name != "axes")
 
@@ -130,16 +132,13 @@ def labelled(names: Sequence[str], key: Key) -> dict[str, Json]:
 
 def entries_of(records: Iterable[Record], planned: Iterable[Record] = ()) -> list[Entry]:
     """Return an entry per record and per planned evaluation; repeated records count once."""
-    finished = {_identity(record): record for record in records}
+    finished = {
+        _identity(record, setting): (record, setting) for record, setting in _named(records)
+    }
     return [
-        Entry(
-            record.flat(),
-            setting_key(record.variant, record.axes),
-            record.test_accuracy,
-            _finite(record.validation_accuracy),
-        )
-        for record in finished.values()
-    ] + [Entry(record.flat(), setting_key(record.variant, record.axes)) for record in planned]
+        Entry(record.flat(), setting, record.test_accuracy, _finite(record.validation_accuracy))
+        for record, setting in finished.values()
+    ] + [Entry(record.flat(), setting) for record, setting in _named(planned)]
 
 
 def setting_key(variant: str, axes: Mapping[str, Json]) -> str:
@@ -171,8 +170,10 @@ def check_names(names: Iterable[str], entries: Sequence[Entry]) -> None:
         ConfigError: for a name that is neither a setting of records nor an axis of these ones.
     """
     known = dict.fromkeys(name for name in SCALAR_FIELDS if name not in RESULTS)
+    others = set(RESULTS)
     for entry in entries:
-        known.update(dict.fromkeys(name for name in entry.fields if name not in RESULTS))
+        if new := entry.fields.keys() - known.keys() - others:
+            known.update(dict.fromkeys(name for name in entry.fields if name in new))
     for name in names:
         if name in RESULTS:
             msg = f"tables can't be laid out by {name!r}: it is a result, not a setting"
@@ -189,7 +190,7 @@ def varying_fields(entries: Sequence[Entry], names: Sequence[str]) -> tuple[str,
 
     Averaging over different settings would be no repetition, so tables split their rows by these.
     """
-    known = {name for entry in entries for name in entry.fields}
+    known: set[str] = set().union(*(entry.fields for entry in entries))
     axes = sorted(known - set(SCALAR_FIELDS))
     groups = _numbered([entry.key(names) for entry in entries])
     added: list[str] = []
@@ -197,6 +198,8 @@ def varying_fields(entries: Sequence[Entry], names: Sequence[str]) -> tuple[str,
         if name in names or name in added:
             continue
         values = [_text(entry.fields.get(name)) for entry in entries]
+        if len(set(values)) == 1:
+            continue
         finer = _numbered(list(zip(groups, values, strict=True)))
         if max(finer, default=0) > max(groups, default=0):
             added.append(name)
@@ -251,9 +254,14 @@ def _is_all_images(name: str, value: Json) -> bool:
     return name in ("images_per_class", "total_images_per_class") and value == 0
 
 
-def _identity(record: Record) -> str:
-    settings = {name: getattr(record, name) for name in (*SETTINGS, "seed", "network", "key")}
-    return canonical_json({**settings, "axes": record.axes})
+def _named(records: Iterable[Record]) -> Iterator[tuple[Record, str]]:
+    """Yield each record with the key of its setting."""
+    for record in records:
+        yield record, setting_key(record.variant, record.axes)
+
+
+def _identity(record: Record, setting: str) -> Key:
+    return (setting, *[_text(getattr(record, name)) for name in _IDENTIFYING])
 
 
 def _finite(value: float | None) -> float | None:

@@ -211,13 +211,14 @@ def topological(steps: Iterable[Step]) -> list[Step]:
     ordered: dict[str, Step] = {}
 
     def visit(step: Step) -> None:
-        if step.key not in ordered:
-            for parent in step.inputs.values():
+        for parent in step.inputs.values():
+            if parent.key not in ordered:
                 visit(parent)
-            ordered[step.key] = step
+        ordered[step.key] = step
 
     for step in steps:
-        visit(step)
+        if step.key not in ordered:
+            visit(step)
     return list(ordered.values())
 
 

@@ -62,13 +62,16 @@ def plan_sweep(
         ConfigError: if an experiment can't be carried out on its data.
     """
     evaluations: list[PlannedEvaluation] = []
+    steps: dict[str, Step] = {}
     requested = 0
     for experiment in experiments:
         planned = plan_experiment(experiment, facts(experiment.spec.data), sweep.resources)
-        requested += len(topological(evaluation.step for evaluation in planned))
+        own = topological(evaluation.step for evaluation in planned)
+        requested += len(own)
         evaluations += planned
-    steps = tuple(topological(evaluation.step for evaluation in evaluations))
-    return SweepPlan(sweep, steps, requested, tuple(evaluations))
+        for step in own:
+            steps.setdefault(step.key, step)
+    return SweepPlan(sweep, tuple(steps.values()), requested, tuple(evaluations))
 
 
 def plan_experiment(

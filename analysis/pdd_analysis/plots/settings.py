@@ -105,8 +105,11 @@ def accuracy_against_cost(records: Iterable[Record], path: Path) -> Path:
     figure = new_figure(len(points), width=12.0)
     panels = figure.subplots(1, 2, sharey=True)
     drawn: tuple[list[float], list[float]] = ([], [])
+    by_key: dict[str, list[Record]] = {}
+    for record in known:
+        by_key.setdefault(record.key, []).append(record)
     for index, (label, estimate, keys) in enumerate(points):
-        members = [r for r in known if r.key in keys]
+        members = [record for key in keys for record in by_key.get(key, ())]
         places = (
             mean(r.cost_seconds or 0.0 for r in members) / 60,
             mean(r.stored_bytes for r in members) / 1e3,
