@@ -15,6 +15,7 @@ Times are CPU times of one thread.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import statistics
@@ -22,7 +23,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +49,7 @@ RATES = ROOT / "pdd_ray" / "planning" / "cpu_rates.py"
 SHORTEST = 0.1
 """Seconds of steps that say something of the rates."""
 PAGE = ROOT / "docs" / "costs.md"
-START, END = "<!-- measured -->", "<!-- end -->"
+START, END = "<!-- measured from here -->", "<!-- to here -->"
 WIDTHS = (16, 32, 64, 128)
 LARGEST_FACTOR = 1.5
 """Of an estimate's error, of every kind of step at every width."""
@@ -227,27 +229,44 @@ def random_images(folder: Path, side: int) -> dict[str, Any]:
     return {"source": "npz", "root": str(folder / "random.npz")}
 
 
-def timings(grids: Iterable[Grid], widths: Iterable[int] = WIDTHS) -> list[Timed]:
-    """Return the times of the steps of ``grids``, after a run that loads what is loaded once."""
+def timings(grids: Iterable[Grid], options: argparse.Namespace) -> list[Timed]:
+    """Return the times of the steps of ``grids``, after a run that loads what is loaded once.
+
+    Those in the file ``options.times`` are added to, and are among them.
+    """
     for _ in timed_steps(WARM, (8,)):
         pass
-    found = []
-    for grid in grids:
-        for each in timed_steps(grid, widths):
-            ratio = cpu_seconds(each.work) + OVERHEAD_SECONDS
+    found = [] if options.times is None else read_times(options.times)
+    for grid, seed in product(grids, options.seeds):
+        for each in timed_steps(grid, options.widths, seed):
+            model = cpu_seconds(each.work) + OVERHEAD_SECONDS
             print(
                 f"{each.grid:<12} {each.kind:<28} {each.width:>4} {each.seconds:8.2f} s, "
-                f"modelled {ratio:8.2f} s",
+                f"modelled {model:8.2f} s",
                 flush=True,
             )
             found.append(each)
-    return found
+            if options.times is not None:
+                with options.times.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(asdict(each)) + "\n")
+    names = {grid.name for grid in grids}
+    return [each for each in found if each.grid in names]
+
+
+def read_times(path: Path) -> list[Timed]:
+    """Return what earlier runs have written to ``path``; nothing if there is no such file."""
+    if not path.exists():
+        return []
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [Timed(**{**row, "work": Work(**row["work"])}) for row in rows]
 
 
 def factors(timed: Iterable[Timed]) -> dict[str, dict[int, list[float]]]:
-    """Return modelled by measured time of every step, by kind and width."""
+    """Return modelled by measured time of steps that are not short, by kind and width."""
     found: dict[str, dict[int, list[float]]] = {}
     for each in timed:
+        if each.seconds < SHORTEST:
+            continue
         model = OVERHEAD_SECONDS + cpu_seconds(each.work)
         by_width = found.setdefault(each.kind, {})
         by_width.setdefault(each.width, []).append(model / each.seconds)
@@ -283,7 +302,9 @@ def write_page(timed: list[Timed]) -> float:
     text = [
         START,
         f"Measured on {day}, {machine()}, with `python benchmarks/costs.py --measure`: "
-        f"{len(timed)} steps, largest factor {worst:.2f}.",
+        f"{len(timed)} steps. The largest factor of a median is {worst:.2f}. Steps of less than "
+        f"{SHORTEST} s are left out: they take what every step takes beside its computation, "
+        f"{OVERHEAD_SECONDS} s at most.",
         "",
         *table(timed),
         END,
@@ -356,14 +377,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     for name in ("count", "fit", "measure"):
         parser.add_argument(f"--{name}", action="store_true")
-    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS)
+    parser.add_argument("--widths", type=int, nargs="*", default=WIDTHS)
+    parser.add_argument("--seeds", type=int, nargs="*", default=(0, 1, 2))
+    parser.add_argument("--times", type=Path, help="file of times that is added to, and used")
     options = parser.parse_args()
     if options.count:
         write_counts()
     if options.fit:
-        write_rates(timings(FITTED, options.widths))
+        write_rates(timings(FITTED, options))
     if options.measure:
-        return int(write_page(timings(CHECKED, options.widths)) > LARGEST_FACTOR)
+        return int(write_page(timings(CHECKED, options)) > LARGEST_FACTOR)
     return 0
 
 

@@ -80,6 +80,12 @@ class Costs:
         memory = PROCESS_BYTES + 3 * disk
         return Cost(operations=operations, disk=disk, memory=memory, work=work)
 
+    def selected_data(self) -> Cost:
+        """Estimate taking some classes out of the prepared data set."""
+        disk = self.data_bytes
+        work = LEAST_WORK + Work(other=4 * disk)
+        return Cost(LEAST_OPERATIONS, disk, PROCESS_BYTES + 2 * disk, work)
+
     def _expert(self, epochs: int) -> Cost:
         """Estimate one trajectory of ``epochs`` epochs."""
         spec = self.spec.experts

@@ -32,7 +32,7 @@ SHORTEST_SECONDS = 1.0
 LARGEST_CORRECTION = 4.0
 """By which measured steps change the model at most, either way: beyond it something else than speed
 was different, such as steps that were interrupted."""
-OVERHEAD_SECONDS = 0.1
+OVERHEAD_SECONDS = 0.06
 """Of every step, beside its computation."""
 START_SECONDS = 10.0
 """Starting Ray and its first workers."""

@@ -230,7 +230,7 @@ class _ContinualPlanner:
             f"phase{phase}/data",
             phase_step_config(classes),
             {"data": self.whole.data()},
-            self.whole.costs.data(),
+            self.whole.costs.selected_data(),
         )
 
     def _epochs(self, mode: str) -> int:

@@ -46,9 +46,11 @@ def test_a_plan_uses_speeds_that_were_measured(folder: Path, cli: Callable[..., 
     assert "from a model)" in modelled  # steps this short say nothing about speed
     for path in (folder / "store/artifacts").rglob(MANIFEST):
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        path.write_text(json.dumps({**manifest, "seconds": 60.0}), encoding="utf-8")
+        path.write_text(
+            json.dumps({**manifest, "seconds": 60.0, "cpu_seconds": 60.0}), encoding="utf-8"
+        )
     line = cli("plan", "tiny.yaml", "seeds=[1]", "--cpus", "64").out.splitlines()[-1]
-    assert " on 64 CPUs, " in line
+    assert " on 64 CPUs: " in line
     assert "(speed: start, expert, stage, coreset, evaluation measured on this store)" in line
 
 
