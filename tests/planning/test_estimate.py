@@ -38,7 +38,7 @@ LARGE = {
 def finished(store: Store, kind: str, count: int, **manifest: Any) -> None:  # noqa: ANN401 - JSON
     """Put ``count`` manifests of a kind into ``store``."""
     for number in range(count):
-        folder = store.root / "artifacts" / kind / f"{kind}-{number:016x}"
+        folder = store.folder(f"{kind}-{number:016x}")
         folder.mkdir(parents=True)
         values = {"threads": 1, "gpus": 0, **manifest}
         (folder / MANIFEST).write_text(json.dumps(values), encoding="utf-8")
@@ -85,7 +85,7 @@ def test_a_few_odd_steps_change_little(tmp_path: Path):
     finished(store, "expert", 9, work=as_json(TINY), seconds=1.0, cpu_seconds=2.0)
     usual = measured_corrections(store, ["expert"])
     finished(Store(tmp_path / "odd"), "expert", 9, work=as_json(TINY), seconds=1.0, cpu_seconds=2.0)
-    odd = tmp_path / "odd" / "artifacts" / "expert" / "expert-odd"
+    odd = Store(tmp_path / "odd").folder("expert-odd")
     odd.mkdir(parents=True)
     manifest = {"work": as_json(TINY), "seconds": 9.0, "cpu_seconds": 9.0, "threads": 1, "gpus": 0}
     (odd / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
