@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 
 import pytest
 from rich.console import Console
@@ -92,6 +93,26 @@ def test_the_live_display_shows_counts_progress_and_failures():
 
 def test_a_display_that_shows_nothing_accepts_everything():
     tell(NoDisplay())
+
+
+def test_counts_are_those_of_the_states_whatever_happens():
+    tally = Tally(STEPS, {DATA.key})
+    for step, state in (
+        (FIRST, "running"),
+        (FIRST, "waiting"),
+        (FIRST, "running"),
+        (FIRST, "done"),
+        (SECOND, "running"),
+        (FIRST, "running"),  # it is made again
+        (SECOND, "failed"),
+        (EVALUATION, "blocked"),
+    ):
+        tally.set(step.key, state)
+        found = {name: count for name, count in tally.counts.items() if count}
+        assert found == dict(Counter(tally.states.values()))
+        by_kind = tally.counts_by_kind().values()
+        assert sum(sum(counts.values()) for counts in by_kind) == len(STEPS)
+    assert tally.fraction() == pytest.approx(20 / 90)
 
 
 def test_the_fraction_is_weighted_by_cost():
