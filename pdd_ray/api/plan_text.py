@@ -156,7 +156,7 @@ def _assumptions(found: RunEstimate, machine: Machine) -> list[str]:
         return []
     named = "" if machine.device else "; name yours with --device"
     return [
-        f"assumed of an {found.device}: half its peak in "
+        f"assumed of the {found.device}: half its peak in "
         f"{'TF32' if machine.tf32 else 'float32'}, three quarters of its bandwidth, 100,000 "
         f"operators a second (docs/costs.md){named}"
     ]
@@ -168,7 +168,7 @@ def _too_large(found: RunEstimate) -> list[str]:
     first, *others = found.too_large
     more = f" and {len(others)} more" if others else ""
     return [
-        f"too large for the share of an {found.device} that they hold: {first}{more}; "
+        f"too large for the share of the {found.device} that they hold: {first}{more}; "
         "let them hold more of it, or lower their batch sizes"
     ]
 

@@ -130,11 +130,12 @@ def estimate(
     corrections = measured_corrections(store, {step.kind for step in steps}, machine)
     times = {step.key: step_seconds(step, machine, corrections) for step in steps}
     on_cpu = {step.key for step in steps} - {step.key for step in on_gpu}
-    cpu = sum(times[s.key] * max(s.resources.cpus, 1) for s in steps if s.key in on_cpu)
+    held = {step.key: times[step.key] * max(step.resources.cpus, 1) for step in steps}
+    cpu = sum(held[key] for key in on_cpu)
     gpu_total = sum(times[step.key] * step.resources.gpus for step in on_gpu)
     gpus = (machine.gpus or 1) if on_gpu else 0
     longest = max(_path_lengths(steps, times).values(), default=0.0)
-    busy = max(longest, cpu / cpus, gpu_total / max(gpus, 1))
+    busy = max(longest, sum(held.values()) / cpus, gpu_total / max(gpus, 1))
     seconds = busy + (START_SECONDS if steps else 0.0)
     return RunEstimate(
         seconds=seconds,
