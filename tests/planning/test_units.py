@@ -12,10 +12,10 @@ from pdd_ray.planning.units import memory_of, work_of
 from pdd_ray.testing.counted_units import (
     Case,
     Network,
+    accuracy_cases,
     class_cases,
     matching_cases,
     network_cases,
-    accuracy_cases,
     training_cases,
 )
 from pdd_ray.testing.unit_fit import predicted
