@@ -173,7 +173,7 @@ def sweeps(grid: Grid, width: int) -> Iterator[tuple[str, dict[str, Any]]]:
     methods: dict[str, dict[str, Any]] = {
         "dc": {"iterations": 1, "outer_loop": often(2), "inner_loop": often(4)},
         "dsa": {"iterations": 1, "outer_loop": often(2), "inner_loop": often(4)},
-        "dm": {"iterations": often(6)},
+        "dm": {"iterations": often(20)},
         "cafe": {"iterations": 1, "max_updates": 2, "max_network_epochs": min(9, often(4))},
         "idc": {"iterations": 1, "inner_loop": often(2), "network_images": 2 * grid.batch},
         "dream": {"iterations": 1, "inner_loop": often(2), "network_images": 2 * grid.batch},
