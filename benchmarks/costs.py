@@ -114,10 +114,7 @@ class Grid:
     scale: float = 1.0
 
 
-FITTED = (
-    Grid("fit, 16x16", side=16, depth=3, batch=64, real=64, new=2),
-    Grid("fit, 32x32", side=32, depth=3, batch=128, real=32, new=4, scale=0.5),
-)
+FITTED = (Grid("16x16", side=16, depth=3, batch=64, real=64, new=2),)
 CHECKED = (Grid("32x32", side=32, depth=3, batch=96, real=48, new=3, scale=0.3),)
 WARM = Grid("warm", side=8, depth=2, batch=32, real=16, new=1, scale=0.01)
 CLASSES, PER_CLASS = 10, 128
