@@ -114,10 +114,7 @@ class Grid:
     scale: float = 1.0
 
 
-FITTED = (
-    Grid("fit, 16x16", side=16, depth=3, batch=64, real=64, new=2),
-    Grid("fit, 32x32", side=32, depth=3, batch=128, real=32, new=4, scale=0.5),
-)
+FITTED = (Grid("16x16", side=16, depth=3, batch=64, real=64, new=2),)
 CHECKED = (Grid("32x32", side=32, depth=3, batch=96, real=48, new=3, scale=0.3),)
 WARM = Grid("warm", side=8, depth=2, batch=32, real=16, new=1, scale=0.01)
 CLASSES, PER_CLASS = 10, 128
@@ -173,7 +170,7 @@ def sweeps(grid: Grid, width: int) -> Iterator[tuple[str, dict[str, Any]]]:
     methods: dict[str, dict[str, Any]] = {
         "dc": {"iterations": 1, "outer_loop": often(2), "inner_loop": often(4)},
         "dsa": {"iterations": 1, "outer_loop": often(2), "inner_loop": often(4)},
-        "dm": {"iterations": often(6)},
+        "dm": {"iterations": often(20)},
         "cafe": {"iterations": 1, "max_updates": 2, "max_network_epochs": min(9, often(4))},
         "idc": {"iterations": 1, "inner_loop": often(2), "network_images": 2 * grid.batch},
         "dream": {"iterations": 1, "inner_loop": often(2), "network_images": 2 * grid.batch},

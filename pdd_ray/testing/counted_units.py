@@ -87,7 +87,7 @@ def training_cases(network: Network, batch: int, momentum: float = 0.9) -> list[
     ]
 
 
-def accuracy_cases(network: Network, batch: int) -> list[Case]:
+def evaluation_cases(network: Network, batch: int) -> list[Case]:
     """Return a batch of a test."""
     model = _model(network)
     images, labels = _images(network, 2 * batch)
@@ -357,7 +357,7 @@ def all_cases(quick: bool = False) -> list[Case]:
         found += network_cases(network)
         for batch in (8, 24):
             found += training_cases(network, batch)
-            found += accuracy_cases(network, batch)
+            found += evaluation_cases(network, batch)
     for network in networks:
         if not isinstance(network.model, ConvNetSpec):
             continue

@@ -12,8 +12,8 @@ from pdd_ray.planning.units import memory_of, work_of
 from pdd_ray.testing.counted_units import (
     Case,
     Network,
-    accuracy_cases,
     class_cases,
+    evaluation_cases,
     matching_cases,
     network_cases,
     training_cases,
@@ -41,7 +41,7 @@ def test_a_training_step_costs_what_planning_says():
         step, epoch = training_cases(convnet(20), batch)
         assert_predicted(step)
         assert_predicted(epoch)
-    (batch_of_test,) = accuracy_cases(convnet(20), 12)
+    (batch_of_test,) = evaluation_cases(convnet(20), 12)
     assert_predicted(batch_of_test)
 
 
@@ -58,7 +58,7 @@ def test_a_planned_pass_is_the_sum_of_its_terms():
 @pytest.mark.parametrize("norm", ["instance", "none"])
 def test_steps_of_every_method_cost_what_planning_says(width: int, norm: str):
     network = convnet(width, 32 if width < 128 else 16, norm=norm)
-    cases = [*training_cases(network, 12), *accuracy_cases(network, 12), *network_cases(network)]
+    cases = [*training_cases(network, 12), *evaluation_cases(network, 12), *network_cases(network)]
     cases += matching_cases(network, 4)[:1]
     cases += matching_cases(network, 4, "tesla")[:1]
     for name in ("dc", "idc", "dm", "cafe"):
@@ -72,7 +72,7 @@ def test_steps_of_every_method_cost_what_planning_says(width: int, norm: str):
 @pytest.mark.parametrize("model", [ResNetSpec(depth=10), ResNetSpec(depth=10, norm="batch")])
 def test_networks_that_the_formulas_were_not_fitted_to_are_near(model: ResNetSpec):
     network = Network(model, (3, 32, 32))
-    for case in (training_cases(network, 4)[0], accuracy_cases(network, 4)[0]):
+    for case in (training_cases(network, 4)[0], evaluation_cases(network, 4)[0]):
         found = predicted(case, COUNTS)
         assert found.flops == pytest.approx(case.work.flops, rel=0.02)
         assert found.bytes == pytest.approx(case.work.bytes, rel=0.35)
