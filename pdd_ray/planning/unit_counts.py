@@ -160,26 +160,6 @@ COUNTS: Final[dict[str, dict[str, Terms]]] = {
     },
     "preparation": {"operators": {"one": 100}, "other": {"image": 80}},
     "selection": {"other": {"features": 24}},
-    "tesla_step": {
-        "operators": {
-            "one": 60.15,
-            "convolutions": 18.93,
-            "norms": 97.5,
-            "batch_norms": 110.5,
-            "poolings": 9.024,
-        },
-        "flops": {"first": 8.0, "rest": 12.0},
-        "products": {"maps": 43.15, "inputs": 5.886, "features": 79.42, "parameters": 24.59},
-        "normalisation": {"normalised": 42.19, "batch_normalised": 52.06},
-        "pooling": {"pooled": 42.51},
-        "other": {
-            "normalised": 239.9,
-            "batch_normalised": 478.3,
-            "image": 773.6,
-            "parameters": 362.2,
-            "one": 1492000.0,
-        },
-    },
     "test_batch": {
         "operators": {
             "one": 6.0,
