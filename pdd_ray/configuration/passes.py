@@ -12,7 +12,6 @@ Unit = Literal[
     "training_epoch",
     "network",
     "matching_step",
-    "tesla_step",
     "unrolled_step",
     "matching_iteration",
     "dc_gradient",

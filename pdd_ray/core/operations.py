@@ -67,7 +67,12 @@ EXPERT = Operation(
 )
 FEATURES = Operation("features", "pdd_ray.training.expert_features:run")
 STAGE = Operation(
-    "stage", "pdd_ray.methods.stage:run", runs_as="trial", sharded=True, adds_images=True
+    "stage",
+    "pdd_ray.methods.stage:run",
+    revision=2,  # second derivatives of instance norm in closed form round in another way
+    runs_as="trial",
+    sharded=True,
+    adds_images=True,
 )
 CORESET = Operation("coreset", "pdd_ray.methods.stage:run", resources="stage", adds_images=True)
 EVALUATION = Operation(

@@ -46,7 +46,6 @@ MEMORY_OF: Final[Mapping[str, str]] = {
     "dm_gradient": "training_step",
     "cafe_gradient": "training_step",
     "matching_step": "matching_step",
-    "tesla_step": "matching_step",
     "unrolled_step": "matching_step",
     "dc_distance": "matching_step",
     "idc_distance": "matching_step",

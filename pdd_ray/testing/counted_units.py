@@ -157,7 +157,7 @@ def matching_cases(
         return [Case(network, (Pass("dsa_matching", batch),), found, 0.0)]
     one, two = run(1, 1), run(1, 2)
     step = difference(two, one)
-    unit: Any = {"exact": "matching_step", "tesla": "tesla_step"}.get(gradient, "unrolled_step")
+    unit: Any = "unrolled_step" if gradient == "unrolled" else "matching_step"
     iteration = difference(run(2, 1), one) + step * -1.0
     return [
         Case(network, (Pass(unit, batch),), step, two.peak),

@@ -12,7 +12,7 @@ from pdd_ray.configuration.training import FULL_DSA, SyntheticTrainingSpec, chec
 
 STEPS: Final[Mapping[str, Unit]] = {
     "exact": "matching_step",
-    "tesla": "tesla_step",
+    "tesla": "matching_step",
     "unrolled": "unrolled_step",
 }
 """What an inner step and its part of the gradient cost, by the kind of the gradient."""
