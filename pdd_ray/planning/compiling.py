@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COMPILING_A_TRAINING_STEP: Final = 30.0
 COMPILING_SECOND_DERIVATIVES: Final = 90.0
-"""Seconds of one core; a first or second derivative of the ConvNet of depth 3 (benchmarks)."""
+"""Seconds, rounded up from a ConvNet of depth 3 on a loaded machine; not measured for others."""
 MARGIN: Final = 2.0
 """Times the cost that has to be saved."""
 TRAINING_STEP: Final = 3.0
@@ -45,9 +45,10 @@ FORWARD_PASSES: Final[Mapping[str, float]] = {
 """Passes of an image, forwards, that take as long as a training step of it, and as each unit that
 methods compile (:mod:`pdd_ray.configuration.passes`)."""
 OPERATIONS_PER_SECOND: Final = 6e10
-"""What a core does uncompiled (benchmarks: 90 per cent of it in convolutions at width 128)."""
+"""What a core does uncompiled, about."""
 SAVED_OF_ARITHMETIC: Final = 0.15
-"""The part of an uncompiled step's time on a CPU that compiling saves, at least (benchmarks)."""
+"""The part of an uncompiled step's time on a CPU that compiling saves: between the 24 (width 32)
+and 7 per cent (width 128) that were measured of experts, and the 18 of MTT at width 32."""
 SAVED_OF_LAUNCHES: Final = {"training": 0.3e-3, "second derivatives": 1e-3}
 """Seconds that each call saves on a GPU: 60 and 200 kernels that need not be started, 5
 microseconds each. No GPU has been measured."""
