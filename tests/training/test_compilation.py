@@ -91,11 +91,11 @@ class TestCudaGraphs:
 
 
 @pytest.mark.slow
-def test_without_a_compiler_the_error_says_what_helps(monkeypatch):
+def test_without_a_compiler_the_error_says_what_helps():
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", (None, "/there/is/none"))
     torch.compiler.reset()
-    with pytest.raises(ResourceError, match=r"turn off method\.compile"):
+    no_compiler = config.patch("cpp.cxx", (None, "/there/is/none"))
+    with no_compiler, pytest.raises(ResourceError, match=r"turn off method\.compile"):
         compiled(lambda value: value.sin() + 41.5)(torch.ones(13))
     torch.compiler.reset()
