@@ -205,9 +205,7 @@ class StepResources(FrozenModel):
 
 
 class ResourcesSpec(FrozenModel):
-    """Resources of each kind of step; not part of a step's identity, but for `compile: auto`, which
-    a step that holds a GPU may resolve in another way (docs/sweeps.md).
-    """
+    """Resources of each kind of step; of an identity only by what `compile: auto` becomes."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """`auto`: CUDA for steps that hold a GPU, the CPU otherwise; an error if torch sees no GPU.
