@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING
 from pdd_ray.api.finding import Finding
 from pdd_ray.api.gpus import gpu_findings
 from pdd_ray.api.stores import StoreLike, open_store
+from pdd_ray.core.compilers import find_compiler
 from pdd_ray.core.errors import StoreError
 from pdd_ray.core.text import size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 OLDEST_PYTHON = (3, 11)
 LOW_MEMORY = 2e9
 LOW_DISK = 5e9
 PACKAGES = ("torch", "torchvision", "ray", "numpy", "pandas", "tensorboard", "pydantic", "rich")
-COMPILERS = ("g++", "clang++", "c++")
 
 
 def doctor(*, store: StoreLike = None) -> list[Finding]:
@@ -75,9 +75,7 @@ def _store(where: StoreLike) -> Iterator[Finding]:
 
 
 def _compiler() -> Iterator[Finding]:
-    wanted = os.environ.get("CXX", "")
-    which: Callable[[str], str | None] = shutil.which
-    found = next((name for name in (wanted, *COMPILERS) if name and which(name)), None)
+    found = find_compiler()
     if found:
         yield Finding("ok", "compiler", found)
     else:

@@ -10,6 +10,7 @@ What :mod:`pdd_ray.api.running` is made of::
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -18,21 +19,24 @@ from typing import TYPE_CHECKING
 from pdd_ray.configuration.load import Collection
 from pdd_ray.core import sweep_files
 from pdd_ray.core.artifacts import Artifacts
+from pdd_ray.core.compilers import find_compiler
 from pdd_ray.core.errors import (
     DamagedArtifactError,
     DataError,
     InterruptedRunError,
+    ResourceError,
     StepsFailedError,
 )
 from pdd_ray.core.records import write_records
 from pdd_ray.core.steps import Step, execute, one_line, topological
+from pdd_ray.planning.compiling import is_compiled
 from pdd_ray.planning.sweep_plan import SweepPlan, plan_sweep
 from pdd_ray.results.finished_records import collect_records
 from pdd_ray.results.saved_sweeps import save_collection, save_plan
 from pdd_ray.runtime.interface import NoDisplay, RunOptions, RunOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pdd_ray.configuration.expand import LoadedSweep
     from pdd_ray.core.records import Record
@@ -161,15 +165,18 @@ def run_and_collect(
     serial: bool = False,
 ) -> tuple[RunOutcome, dict[str, list[Record]]]:
     """Do what :func:`run` does, and return the records of each sweep too, by its name."""
+    options = options or RunOptions()
     if prepared.absent:
         raise DataError(prepared.absent[0])
+    if serial or (options.address is None and "RAY_ADDRESS" not in os.environ):
+        _check_compiler(prepared.missing)
     store = prepared.store.open()
     for key in prepared.damaged:
         store.set_aside(key)
     for plan in prepared.plans:
         save_plan(plan, store)
     save_collection(prepared.collection, store)
-    outcome = _execute(prepared, options or RunOptions(), display or NoDisplay(), serial=serial)
+    outcome = _execute(prepared, options, display or NoDisplay(), serial=serial)
     # what was read before holds as long as nothing was made or set aside since
     unchanged = not prepared.missing
     artifacts = prepared.artifacts if unchanged else Artifacts(store)
@@ -179,6 +186,21 @@ def run_and_collect(
         write_records(store.sweep_folder(plan.sweep.name) / sweep_files.RECORDS, found)
         records[plan.sweep.name] = found
     return outcome, records
+
+
+def _check_compiler(steps: Sequence[Step]) -> None:
+    """Refuse now what steps would refuse later, perhaps after hours of other steps.
+
+    Raises:
+        ResourceError: if one of ``steps`` compiles code, and this machine has no compiler.
+    """
+    compiled = next((step for step in steps if is_compiled(step)), None)
+    if compiled is not None and find_compiler() is None:
+        msg = (
+            f"{compiled.label} uses torch.compile, and this machine has no C++ compiler; install "
+            "g++, name one in CXX, or set method.compile and experts.compile to false"
+        )
+        raise ResourceError(msg)
 
 
 def check_complete(

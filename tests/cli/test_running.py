@@ -9,6 +9,7 @@ import pytest
 
 from pdd_ray.api import preparing as sweeping
 from pdd_ray.configuration.load import load_sweep
+from pdd_ray.core.errors import ResourceError
 from pdd_ray.core.store import MANIFEST, Store
 from pdd_ray.runtime import run as runtime
 from pdd_ray.runtime.interface import RunOptions, RunOutcome
@@ -152,6 +153,17 @@ def ray_calls(monkeypatch: pytest.MonkeyPatch) -> list[RunOptions]:
 
     monkeypatch.setattr(runtime, "run_on_ray", run_on_ray)
     return calls
+
+
+def test_without_a_compiler_nothing_is_begun_that_compiles_later(
+    fresh: Path, cli: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    ended = cli("run", "tiny.yaml", "method.compile=true", "--serial")
+    assert ended.code == ResourceError.exit_code
+    assert "stage1 uses torch.compile, and this machine has no C++ compiler" in ended.err
+    assert not any((fresh / "store/artifacts").glob("*/*"))
 
 
 def test_options_reach_ray(fresh: Path, cli: Callable[..., Ended], ray_calls: list[RunOptions]):
