@@ -96,7 +96,6 @@ CASES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 ON_THE_CPU = ("data", "classes")
 """Operations that prepare images before any device is asked for."""
-QUICK = ("trajectory matching", "continual learning, protocol B")
 
 
 def steps_of(changes: dict[str, Any], store: Store) -> Sequence[Step]:
@@ -106,13 +105,15 @@ def steps_of(changes: dict[str, Any], store: Store) -> Sequence[Step]:
     ).steps
 
 
-every_case = pytest.mark.parametrize(
-    "case",
-    [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in CASES],
-)
+def every_case(*quick: str) -> pytest.MarkDecorator:
+    """Return the parameters of a test of every case, slow but for the ``quick`` ones."""
+    cases = [
+        pytest.param(name, marks=[] if name in quick else [pytest.mark.slow]) for name in CASES
+    ]
+    return pytest.mark.parametrize("case", cases)
 
 
-@every_case
+@every_case("trajectory matching", "continual learning, protocol B")
 def test_a_device_gives_the_bytes_of_the_cpu(case: str, tmp_path: Path):
     on_cpu, on_device = (Store(tmp_path / name).open() for name in ("cpu", "device"))
     steps = steps_of(CASES[case], on_cpu)
@@ -127,7 +128,7 @@ def test_a_device_gives_the_bytes_of_the_cpu(case: str, tmp_path: Path):
         assert digests[0] == digests[1], step.label
 
 
-@every_case
+@every_case("trajectory matching")
 def test_with_deterministic_no_operator_sums_in_any_order(case: str, tmp_path: Path):
     """On the CPU every step runs with deterministic operators alone; on CUDA none would be refused.
 

@@ -92,10 +92,8 @@ def differences(one: Path, other: Path) -> Iterator[tuple[str, float]]:
         yield "accuracy", abs(results[0]["test_accuracy"] - results[1]["test_accuracy"])
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(name, marks=[] if name == "dm" else [pytest.mark.slow]) for name in SPLIT],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("case", SPLIT)
 def test_a_step_in_parts_makes_the_same_artifact(
     case: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
