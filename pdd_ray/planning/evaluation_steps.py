@@ -85,7 +85,6 @@ class _EvaluationPlanner:
         # What networks have in common is made once, and lies in memory once.
         self.training = cache(self._training)
         self.model = cache(self._model)
-        self.cost = cache(self.planner.costs.evaluation)
 
     def stages(self, mode: str, model: ModelSpec) -> Iterator[PlannedEvaluation]:
         """Yield the evaluations after the last stage, or after every one."""
@@ -165,7 +164,7 @@ class _EvaluationPlanner:
             f"{mode}{stages}-e{epochs}/{model.label}/network{network}",
             config,
             inputs,
-            self.cost(model, mode, stages, epochs),
+            self.planner.costs.evaluation(model, mode, stages, epochs),
             group=self.planner.grouping.evaluation(model, mode, stages, epochs),
         )
 

@@ -71,9 +71,7 @@ class StagePlanner:
         self.expert = cache(self._expert)
         # What chains have in common is made once, and lies in memory once.
         self.method = cache(self.spec.stage_method)
-        self.expert_cost = cache(self.costs.expert)
         self.expert_is_compiled = cache(partial(expert_is_compiled, self.spec, facts, resources))
-        self.start_cost = cache(self.costs.start)
         self.held = cache(partial(_resources, resources))
 
     def _data(self) -> Step:
@@ -122,7 +120,7 @@ class StagePlanner:
 
     def _method(self, stage: int) -> dict[str, Json]:
         """Return what identifies the method of ``stage``; `compile: auto` is decided."""
-        identity = self.spec.stage_method(stage).identity()
+        identity = self.method(stage).identity()
         if "compile" in identity:
             compiled = stage_is_compiled(self.spec, self.facts, self.resources, stage)
             identity["compile"] = compiled
@@ -175,7 +173,7 @@ class StagePlanner:
                 "chain": chain,
             },
             inputs,
-            self.start_cost(stage),
+            self.costs.start(stage),
             group=self.grouping.start(stage),
         )
 
@@ -210,7 +208,7 @@ class StagePlanner:
             f"stage{stage}/expert{chain}",
             config,
             inputs,
-            self.expert_cost(epochs),
+            self.costs.expert(epochs),
             group=self.grouping.expert(expert),
         )
 
